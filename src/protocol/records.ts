@@ -1,0 +1,107 @@
+/** The records that clients see (E1). Keys are snake_case, as on the wire. */
+import type { ConversationId, MessageId, UserChannelId, UserConversationId, UserId } from './ids.ts'
+
+/** RFC 3339, UTC, milliseconds, `Z` (W8). */
+export type Timestamp = string
+
+/** What an application keeps beside a record. JSON of at most 8 KiB (section L); the server never looks inside. */
+export type Metadata = { readonly [key: string]: unknown }
+
+/** A chat message. When `deleted`, it is a tombstone: `body` is empty, `metadata` is `{}` and `attachment` null (E4). */
+export interface Message {
+  readonly id: MessageId
+  readonly conversation: ConversationId
+  readonly created_by: UserId
+  readonly created_at: Timestamp
+  readonly updated_at: Timestamp
+  readonly body: string
+  readonly metadata: Metadata
+  readonly attachment: Metadata | null
+  /** The `seq` of its creation; it never changes (E2). */
+  readonly seq: number
+  /** 1, and one more with each edit and with the deletion. */
+  readonly revision: number
+  readonly edited_at: Timestamp | null
+  readonly edited_by: UserId | null
+  readonly deleted: boolean
+  readonly client_id: string | null
+}
+
+export interface Conversation {
+  readonly id: ConversationId
+  readonly title: string | null
+  readonly metadata: Metadata
+  /** The first 100 by user id; more come by `get_participants`. */
+  readonly participants: readonly UserId[]
+  /** The first 100 by user id. */
+  readonly admins: readonly UserId[]
+  readonly participant_count: number
+  readonly distinct_by_participants: boolean
+  /** The message created last, be it deleted since. */
+  readonly last_message: MessageId | null
+  /** The `seq` of the conversation's latest event of any kind (E2). */
+  readonly last_seq: number
+  readonly created_by: UserId
+  readonly created_at: Timestamp
+  /** Moves with each new message and each change of the conversation: what `get_conversations` orders by. */
+  readonly updated_at: Timestamp
+}
+
+/** One user's side of a conversation; its events go to that user's own sessions only (E6). */
+export interface UserConversation {
+  readonly id: UserConversationId
+  readonly user: UserId
+  readonly conversation: ConversationId
+  /** Others' messages behind the read marker that aren't deleted, counted to 100: 100 means 100 or more (M6). */
+  readonly unread_count: number
+  readonly last_read_message: MessageId | null
+  /** Never moves back. For one who was added later it starts at the `seq` of joining. */
+  readonly last_read_seq: number
+  readonly is_admin: boolean
+}
+
+/** A profile. Of somebody with whom one shares no conversation the fields are null and `metadata` is `{}` (M7). */
+export interface User {
+  readonly id: UserId
+  readonly name: string | null
+  readonly avatar_url: string | null
+  readonly metadata: Metadata
+  readonly updated_at: Timestamp | null
+}
+
+/** A user's private, rotatable channel (U1). In events it has no `name`, which only its owner gets, by asking (U5, U6). */
+export interface UserChannel {
+  readonly id: UserChannelId
+  readonly user: UserId
+  readonly name?: string
+  readonly rotated_at: Timestamp
+}
+
+/** What is left of a conversation for who has left it, and of one that was deleted (E5). */
+export interface GoneConversation {
+  readonly id: ConversationId
+  readonly deleted?: true
+}
+
+/** Each record type with what stands in `record` and `original_record` of its events. */
+export interface RecordTypes {
+  message: Message
+  conversation: Conversation | GoneConversation
+  user_conversation: UserConversation
+  user: User
+  user_channel: UserChannel
+}
+
+export type RecordType = keyof RecordTypes
+export type EventType = 'create' | 'update' | 'delete'
+
+/** What `subscribe` hands to its callback, and the `data` of a push: the seed's shape, key by key (W4). */
+export type RecordEvent = {
+  [T in RecordType]: {
+    readonly record_type: T
+    readonly event_type: EventType
+    readonly record: RecordTypes[T]
+    /** The record before the change for `update` and `delete`, null for `create` (E4). */
+    readonly original_record: RecordTypes[T] | null
+  }
+}[RecordType]

@@ -1,0 +1,194 @@
+/**
+ * The seam between the engine and a database: the operations that the engine needs, grouped by noun.
+ *
+ * Every operation is one transaction, or a part of one that a savepoint keeps apart. It checks the caller's rights in that same
+ * transaction, so that nothing can change between the check and the write, and rejects with a `FanfareError`; then nothing was
+ * changed. A promise of an operation that writes resolves only when it is on disk.
+ *
+ * Promises resolve in the order of the log: of two operations on one conversation, the one with the lower `seq` first.
+ *
+ * Whoever may not see a thing gets `not_found`, the same as if it did not exist. Every adapter passes the suite in
+ * `src/testing/storage-contract.ts`.
+ */
+import type { Args, ConversationView, ProfileChanges, Result } from '../protocol/commands.ts'
+import type { ConversationId, MessageId, UserChannelId, UserId } from '../protocol/ids.ts'
+import type { Conversation, Metadata, RecordEvent, UserChannel } from '../protocol/records.ts'
+
+/** The users who take part in a conversation as of one `version`; each change of participants makes a new version. */
+export interface Membership {
+  readonly version: number
+  /** All of them, by user id. Left out where the caller has said that it knows this version. */
+  readonly participants?: readonly UserId[]
+}
+
+/** One event as one part of its audience is told it (E5). */
+export interface Telling {
+  /** `'participants'`: all of the entry's membership. */
+  readonly to: 'participants' | readonly UserId[]
+  readonly data: RecordEvent
+}
+
+/** An entry of the event log, just committed. */
+export interface LogEntry {
+  /** Where it stands in the log; later entries stand higher. */
+  readonly position: number
+  /** Where it stands in its conversation; null for an event that concerns one user alone (W4). */
+  readonly place: { readonly conversation: ConversationId; readonly seq: number } | null
+  /** The participants as of this entry; null where `place` is. Of a deleted conversation there are none. */
+  readonly membership: Membership | null
+  readonly tellings: readonly Telling[]
+}
+
+/** What an operation that writes gives back: its result, and its log entry unless nothing changed. */
+export interface Written<R> {
+  readonly result: R
+  readonly entry: LogEntry | null
+}
+
+/** A record event as it is read back from the log by one user (M5). */
+export interface ReadEvent {
+  readonly position: number
+  readonly place: { readonly conversation: ConversationId; readonly seq: number }
+  readonly data: RecordEvent
+}
+
+/** Where an operation stands: who does it, when (milliseconds), and which version of the membership this node knows (0: none). */
+export interface Act {
+  readonly actor: UserId
+  readonly at: number
+  readonly known: number
+}
+
+export interface NewConversation {
+  readonly id: ConversationId
+  readonly participants: readonly UserId[]
+  readonly admins: readonly UserId[]
+  readonly title: string | null
+  readonly metadata: Metadata
+  readonly distinct: boolean
+  readonly clientId: string | null
+}
+
+export interface NewMessage {
+  readonly id: MessageId
+  readonly conversation: ConversationId
+  readonly body: string
+  readonly metadata: Metadata
+  readonly attachment: Metadata | null
+  readonly clientId: string | null
+}
+
+/** What an edit changes; what is undefined stays. */
+export interface MessageChanges {
+  readonly body: string | undefined
+  readonly metadata: Metadata | undefined
+  readonly attachment: Metadata | null | undefined
+  /** The revision that the editor saw; another one now is `conflict`. */
+  readonly revision: number | undefined
+  readonly clientId: string | null
+}
+
+export interface ConversationStorage {
+  /** Creates it, or finds the one of the same participants (`distinct`) or of the same `clientId` (M1). */
+  create(act: Act, draft: NewConversation): Promise<Written<Result<'create_conversation'>>>
+  get(actor: UserId, conversation: ConversationId): Promise<ConversationView>
+  /** Latest activity first, below `before`: a conversation's id, or milliseconds. */
+  list(actor: UserId, limit: number, before: ConversationId | number | null): Promise<ConversationView[]>
+  update(
+    act: Act,
+    conversation: ConversationId,
+    title: string | null | undefined,
+    metadata: Metadata | undefined,
+  ): Promise<Written<{ conversation: Conversation }>>
+  delete(act: Act, conversation: ConversationId): Promise<Written<Result<'delete_conversation'>>>
+  addParticipants(
+    act: Act,
+    conversation: ConversationId,
+    users: readonly UserId[],
+  ): Promise<Written<Result<'add_participants'>>>
+  /** An admin removes anyone, everybody else himself. */
+  removeParticipants(
+    act: Act,
+    conversation: ConversationId,
+    users: readonly UserId[],
+  ): Promise<Written<Result<'remove_participants'>>>
+  /** Makes participants admins, or takes that from them. */
+  setAdmins(
+    act: Act,
+    conversation: ConversationId,
+    users: readonly UserId[],
+    admin: boolean,
+  ): Promise<Written<Result<'add_admins'>>>
+  /** By user id, above `after`. */
+  participants(
+    actor: UserId,
+    conversation: ConversationId,
+    limit: number,
+    after: UserId | null,
+  ): Promise<Result<'get_participants'>>
+  /** All participants, for the server's own use; `not_found` when there is no such conversation. */
+  membership(conversation: ConversationId): Promise<Membership>
+}
+
+export interface MessageStorage {
+  /** Also moves the author's read marker, with no event (M6). */
+  create(act: Act, draft: NewMessage): Promise<Written<Result<'create_message'>>>
+  edit(act: Act, message: MessageId, changes: MessageChanges): Promise<Written<Result<'edit_message'>>>
+  /** Leaves a tombstone and scrubs the content from the log (E4). */
+  delete(act: Act, message: MessageId): Promise<Written<Result<'delete_message'>>>
+  /** Newest first; oldest first where `range.after_seq` is given (M5). */
+  list(
+    actor: UserId,
+    conversation: ConversationId,
+    limit: number,
+    range: Pick<Args<'get_messages'>, 'before_seq' | 'after_seq' | 'before_time'>,
+  ): Promise<Result<'get_messages'>>
+}
+
+export interface ReadMarkerStorage {
+  move(
+    act: Act,
+    conversation: ConversationId,
+    message: MessageId,
+  ): Promise<Written<Result<'mark_as_last_message_read'>>>
+  unread(actor: UserId): Promise<Result<'get_unread_count'>>
+}
+
+export interface EventStorage {
+  /** The conversation's events above `afterSeq` that `actor` could see then and may see now, oldest first (M5). */
+  list(actor: UserId, conversation: ConversationId, afterSeq: number, limit: number): Promise<ReadEvent[]>
+}
+
+export interface UserStorage {
+  put(act: Act, changes: ProfileChanges): Promise<Written<Result<'update_user'>>>
+  /** In the order asked for. What `viewer` may not see is as if it were empty (M7); null sees all. */
+  get(viewer: UserId | null, users: readonly UserId[]): Promise<Result<'get_users'>>
+}
+
+export interface UserChannelStorage {
+  /** The user's current channel; made of `fresh` when there is none yet (U1). */
+  current(user: UserId, fresh: { id: UserChannelId; name: string; at: number }): Promise<Required<UserChannel>>
+  /** Whose current channel has this name; null when it is nobody's (U4). */
+  owner(name: string): Promise<UserId | null>
+}
+
+export interface Storage {
+  readonly conversations: ConversationStorage
+  readonly messages: MessageStorage
+  readonly readMarkers: ReadMarkerStorage
+  readonly events: EventStorage
+  readonly users: UserStorage
+  readonly userChannels: UserChannelStorage
+  /** This database's own name, drawn when it was made: a cursor of another one is worth nothing here (R5). */
+  readonly database: string
+  /** The position of the latest entry when the database was opened. */
+  readonly position: number
+  /** Commits what was asked for before, then closes. What is asked for afterwards is `unavailable`. */
+  close(): Promise<void>
+}
+
+/** Limits that must be checked inside a transaction (section L); 0 turns one off. */
+export interface StorageLimits {
+  readonly maxParticipants: number
+  readonly maxConversationsPerUser: number
+}
