@@ -15,7 +15,10 @@ export const systemClock: Clock = {
   after(ms, run) {
     let timer: NodeJS.Timeout
     const arm = (left: number) => {
-      timer = setTimeout(() => (left > longestTimerMs ? arm(left - longestTimerMs) : run()), Math.min(left, longestTimerMs))
+      timer = setTimeout(
+        () => (left > longestTimerMs ? arm(left - longestTimerMs) : run()),
+        Math.min(left, longestTimerMs),
+      )
     }
     arm(Math.max(0, ms))
     return () => clearTimeout(timer)

@@ -2,9 +2,19 @@
  * Every command with its arguments and its result: the types that the server's table is checked against and that the SDK calls by.
  * The rules are M1–M8, T1, T4, U5 and S1–S5.
  */
-import type { ConversationId, MessageId, SessionId, UserId } from './ids.ts'
+
 import type { EventFrame } from './frames.ts'
-import type { Conversation, GoneConversation, Message, Metadata, Timestamp, User, UserChannel, UserConversation } from './records.ts'
+import type { ConversationId, MessageId, SessionId, UserId } from './ids.ts'
+import type {
+  Conversation,
+  GoneConversation,
+  Message,
+  Metadata,
+  Timestamp,
+  User,
+  UserChannel,
+  UserConversation,
+} from './records.ts'
 import type { TypingSet, TypingState } from './typing.ts'
 
 /** What a session is told when it connects (S3). */
@@ -41,7 +51,10 @@ type Empty = { readonly [key: string]: never }
 
 /** Command name → arguments and result. */
 export interface Commands {
-  connect: { args: { token?: string | undefined; channel?: string | undefined; cursor?: string | undefined }; result: ConnectResult }
+  connect: {
+    args: { token?: string | undefined; channel?: string | undefined; cursor?: string | undefined }
+    result: ConnectResult
+  }
   refresh_token: { args: { token: string }; result: { expires_at: Timestamp } }
   ping: { args: Empty; result: { cursor: string } }
 

@@ -1,0 +1,49 @@
+/** What an operator can set, with its defaults. Inside every option is required; `defaultConfig` is where they come from. */
+
+/** Limits of size and number (section L). 0 turns one off. */
+export interface Limits {
+  /** Bytes of one frame, and of one HTTP body. */
+  readonly frameBytes: number
+  /** Bytes (UTF-8) of a message's body. */
+  readonly bodyBytes: number
+  /** Bytes of a record's metadata as JSON, and of a message's attachment. */
+  readonly metadataBytes: number
+  readonly participants: number
+  /** Sessions of one user at once; the next one is refused with 4429. */
+  readonly sessionsPerUser: number
+  readonly conversationsPerUser: number
+  /** Connections of one address that have not proved who they are; the next one is refused with 4429. */
+  readonly unauthenticatedPerAddress: number
+  /** The longest page that a list command gives. */
+  readonly pageLength: number
+  /** Listeners of one user at once (U4). */
+  readonly listenersPerUser: number
+  /** Conversations whose typing one session watches (T4). */
+  readonly typingWatchesPerSession: number
+}
+
+export interface Config {
+  readonly limits: Limits
+  /** Whether `connect {"channel"}` is open (U4). */
+  readonly listeners: boolean
+  /** Who makes conversations and changes their participants: everyone, or only the application's backend (M1). */
+  readonly conversations: 'everyone' | 'backend'
+}
+
+export const defaultLimits: Limits = {
+  frameBytes: 65_536,
+  bodyBytes: 16_384,
+  metadataBytes: 8_192,
+  participants: 10_000,
+  sessionsPerUser: 20,
+  conversationsPerUser: 10_000,
+  unauthenticatedPerAddress: 50,
+  pageLength: 200,
+  listenersPerUser: 5,
+  typingWatchesPerSession: 100,
+}
+
+/** What `--no-limits` sets: every limit turned off, for benchmarks. */
+export const noLimits: Limits = Object.fromEntries(Object.keys(defaultLimits).map((name) => [name, 0])) as never
+
+export const defaultConfig: Config = { limits: defaultLimits, listeners: false, conversations: 'everyone' }
