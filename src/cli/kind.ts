@@ -1,0 +1,118 @@
+/** The kinds of value that an option can take: how each is read from text, shown in the help, and explained in an error. */
+import { BlockList, isIP } from 'node:net'
+
+export interface Kind<Value> {
+  /** What stands for the value in the help: `PORT`. A flag has none. */
+  readonly placeholder: string | null
+  /** What is taken, as the end of a sentence: `a port from 0 to 65535`. */
+  readonly takes: string
+  /** Whether giving it again adds to it. Elsewhere the last one counts. */
+  readonly repeatable: boolean
+  /** The value that `text` means, or undefined where it means none. */
+  read(text: string): Value | undefined
+  /** A value as the help shows it. */
+  show(value: Value): string
+}
+
+export const host: Kind<string> = {
+  placeholder: 'HOST',
+  takes: 'a host name or an IP address',
+  repeatable: false,
+  read: (text) => (/^[^\s/]+$/.test(text) ? text : undefined),
+  show: String,
+}
+
+const loopbackAddresses = new BlockList()
+loopbackAddresses.addSubnet('127.0.0.0', 8, 'ipv4')
+loopbackAddresses.addAddress('::1', 'ipv6')
+
+export const loopbackHost: Kind<string> = {
+  ...host,
+  takes:
+    'a host that only this machine can reach (127.0.0.1, ::1 or localhost), since dev gives tokens to whoever asks',
+  read(text) {
+    const version = isIP(text)
+    const loopback =
+      version === 0 ? text === 'localhost' : loopbackAddresses.check(text, version === 6 ? 'ipv6' : 'ipv4')
+    return loopback ? text : undefined
+  },
+}
+
+export const folder: Kind<string> = {
+  placeholder: 'FOLDER',
+  takes: 'the path of a folder',
+  repeatable: false,
+  read: (text) => (text === '' || text.includes('\0') ? undefined : text),
+  show: String,
+}
+
+export const port: Kind<number> = {
+  placeholder: 'PORT',
+  takes: 'a port from 0 to 65535',
+  repeatable: false,
+  read: (text) => wholeNumber(text, 65_535),
+  show: String,
+}
+
+export const count: Kind<number> = {
+  placeholder: 'N',
+  takes: 'a whole number, where 0 means no limit',
+  repeatable: false,
+  read: (text) => wholeNumber(text, Number.MAX_SAFE_INTEGER),
+  show: String,
+}
+
+function wholeNumber(text: string, highest: number): number | undefined {
+  const number = Number(text)
+  return /^\d+$/.test(text) && number <= highest ? number : undefined
+}
+
+/** On the command line its bare name turns it on; `--name=0` turns off what the environment has turned on. */
+export const flag: Kind<boolean> = {
+  placeholder: null,
+  takes: '1 or 0 (on or off)',
+  repeatable: false,
+  read: (text) => flagWords.get(text),
+  show: (value) => (value ? 'on' : 'off'),
+}
+
+const flagWords = new Map([
+  ['1', true],
+  ['true', true],
+  ['on', true],
+  ['0', false],
+  ['false', false],
+  ['off', false],
+])
+
+export const origins: Kind<readonly string[]> = {
+  placeholder: 'ORIGINS',
+  takes:
+    'origins as a browser sends them, such as https://chat.example.com: no path, no capitals, no *, no usual port; several with commas',
+  repeatable: true,
+  read(text) {
+    const list = text
+      .split(',')
+      .map((origin) => origin.trim())
+      .filter((origin) => origin !== '')
+    return list.every(isOrigin) ? list : undefined
+  },
+  show: (value) => (value.length === 0 ? 'none' : value.join(',')),
+}
+
+/** Whether a browser could send just this. One that it would send otherwise could never match, and nobody would be told. */
+function isOrigin(text: string): boolean {
+  // Applications in a shell of their own have origins such as capacitor://localhost, which `URL` knows no origin of.
+  if (!/^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@*]+$/.test(text) || !URL.canParse(text)) return false
+  return /^https?:/.test(text) ? new URL(text).origin === text : true
+}
+
+export function choice<const Word extends string>(words: readonly Word[]): Kind<Word> {
+  return {
+    placeholder: words.join('|'),
+    takes: words.join(' or '),
+    repeatable: false,
+    read: (text) => words.find((word) => word === text),
+    show: String,
+  }
+}

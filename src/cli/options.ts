@@ -1,0 +1,122 @@
+/**
+ * The one table of what can be set. The command line, the environment, `--help` and docs/configuration.md all follow from it. The
+ * two secrets are no options, since whoever lists the processes of a machine reads their command lines: see `secrets.ts`.
+ */
+import { defaultConfig, type Limits } from '../engine/config.ts'
+import { choice, count, flag, folder, host, type Kind, loopbackHost, origins, port } from './kind.ts'
+
+/** The commands that take options. */
+export type Command = 'serve' | 'dev'
+
+export interface Option<Value> {
+  /** As on the command line, without the dashes. The environment variable follows from it: see `variableOf`. */
+  readonly name: string
+  readonly kind: Kind<Value>
+  readonly default: Value
+  /** One sentence for the help. */
+  readonly help: string
+  readonly commands: readonly Command[]
+  /** What is otherwise with `dev`. */
+  readonly dev?: { readonly kind?: Kind<Value>; readonly default?: Value; readonly help?: string }
+}
+
+const everywhere = ['serve', 'dev'] as const
+
+/** An option per limit: a limit without one is a compile error. */
+const limits: { readonly [Name in keyof Limits]: Option<number> } = {
+  frameBytes: limit('frameBytes', 'max-frame-bytes', 'bytes of a frame, and of an HTTP body'),
+  bodyBytes: limit('bodyBytes', 'max-body-bytes', "bytes of a message's body"),
+  metadataBytes: limit('metadataBytes', 'max-metadata-bytes', "bytes of a record's metadata, and of an attachment"),
+  participants: limit('participants', 'max-participants', 'participants of a conversation'),
+  sessionsPerUser: limit('sessionsPerUser', 'max-sessions-per-user', 'sessions of one user at once'),
+  conversationsPerUser: limit('conversationsPerUser', 'max-conversations-per-user', 'conversations of one user'),
+  unauthenticatedPerAddress: limit(
+    'unauthenticatedPerAddress',
+    'max-unauthenticated-per-address',
+    'connections of one address that have not yet proved who they are',
+  ),
+  pageLength: limit('pageLength', 'max-page-length', 'entries of one page of a list'),
+  listenersPerUser: limit('listenersPerUser', 'max-listeners-per-user', 'listeners of one user at once'),
+  typingWatchesPerSession: limit(
+    'typingWatchesPerSession',
+    'max-typing-watches-per-session',
+    'conversations whose typing one session watches',
+  ),
+}
+
+export const options = {
+  host: {
+    name: 'host',
+    kind: host,
+    default: '127.0.0.1',
+    help: 'Where to listen: a name or an address of this machine, or 0.0.0.0 or :: for all of them.',
+    commands: everywhere,
+    dev: { kind: loopbackHost, help: 'Where to listen: 127.0.0.1, ::1 or localhost.' },
+  } satisfies Option<string>,
+  port: {
+    name: 'port',
+    kind: port,
+    default: 8080,
+    help: 'The port to listen on; 0 takes a free one.',
+    commands: everywhere,
+  } satisfies Option<number>,
+  data: {
+    name: 'data',
+    kind: folder,
+    default: './data',
+    help: 'The folder of the database and of the secrets that are not given. It is made where it is missing.',
+    commands: everywhere,
+  } satisfies Option<string>,
+  origins: {
+    name: 'origins',
+    kind: origins,
+    default: [],
+    help: "Whose pages a browser may connect from, besides the server's own. May be given several times.",
+    commands: everywhere,
+  } satisfies Option<readonly string[]>,
+  listeners: {
+    name: 'listeners',
+    kind: flag,
+    default: defaultConfig.listeners,
+    help: 'Lets who holds the name of a user channel, and no token, receive what is published there.',
+    commands: everywhere,
+    dev: { default: true },
+  } satisfies Option<boolean>,
+  conversations: {
+    name: 'conversations',
+    kind: choice(['everyone', 'backend']),
+    default: defaultConfig.conversations,
+    help: "Who makes conversations and changes their participants: everyone, or only the application's backend.",
+    commands: everywhere,
+  } satisfies Option<'everyone' | 'backend'>,
+  noLimits: {
+    name: 'no-limits',
+    kind: flag,
+    default: false,
+    help: 'Turns all limits off, for benchmarks, whatever the options below say.',
+    commands: everywhere,
+  } satisfies Option<boolean>,
+  ...limits,
+}
+
+function limit(key: keyof Limits, name: string, what: string): Option<number> {
+  return {
+    name,
+    kind: count,
+    default: defaultConfig.limits[key],
+    help: `The most ${what}; 0 turns this limit off.`,
+    commands: everywhere,
+  }
+}
+
+/** The options that a command takes, in the order of the help, each as it is with that command. */
+export function optionsOf(command: Command): readonly (Option<unknown> & { readonly key: keyof typeof options })[] {
+  return Object.entries<Option<unknown>>(options)
+    .filter(([, option]) => option.commands.includes(command))
+    .map(([key, option]) => ({ ...option, ...(command === 'dev' ? option.dev : {}), key: key as keyof typeof options }))
+}
+
+/** The environment variable of an option: `max-frame-bytes` is `FANFARE_MAX_FRAME_BYTES`. */
+export function variableOf(option: { readonly name: string }): string {
+  return `FANFARE_${option.name.toUpperCase().replaceAll('-', '_')}`
+}

@@ -1,0 +1,149 @@
+/**
+ * The two secrets. They come from the environment or from a file that the environment names, never from the command line. Where
+ * one is not given, a random one is made once and kept in the data folder, for its owner's eyes only. Neither is ever printed.
+ */
+import { randomBytes, randomUUID } from 'node:crypto'
+import { closeSync, fsyncSync, linkSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { OperatorError } from '../engine/operator-error.ts'
+import { codeOf } from './error-code.ts'
+import type { Environment } from './settings.ts'
+
+export interface Secret {
+  /** The variable that holds it. The one that names a file with it is the same with `_FILE` behind. */
+  readonly variable: string
+  /** The file in the data folder that keeps it where neither variable is set. */
+  readonly file: string
+  readonly help: string
+  /** What is wrong with a given one, as the end of a sentence, or null. */
+  flaw(secret: string): string | null
+}
+
+export const shortestTokenSecretBytes = 32
+
+export const secrets = {
+  tokenSecret: {
+    variable: 'FANFARE_TOKEN_SECRET',
+    file: 'token-secret',
+    help: `What the application's backend signs its users' tokens with (HS256): ${shortestTokenSecretBytes} bytes or more.`,
+    flaw(secret) {
+      const bytes = Buffer.byteLength(secret)
+      return bytes < shortestTokenSecretBytes
+        ? `has ${bytes} bytes, and needs ${shortestTokenSecretBytes} or more`
+        : null
+    },
+  },
+  apiKey: {
+    variable: 'FANFARE_API_KEY',
+    file: 'api-key',
+    help: "What the application's backend shows when it calls the server itself: visible ASCII characters, no space.",
+    flaw: (secret) => (/^[!-~]+$/.test(secret) ? null : 'is empty, or has other characters than visible ASCII'),
+  },
+} satisfies Record<string, Secret>
+
+/** The secret that the environment gives, or that the data folder keeps; where there is none, a new one, kept from now on. */
+export function readSecret(secret: Secret, dataFolder: string, environment: Environment): string {
+  const fileVariable = `${secret.variable}_FILE`
+  const given = environment[secret.variable]
+  const file = environment[fileVariable]
+  if (given && file) {
+    throw new OperatorError(`${secret.variable} and ${fileVariable} are both set; unset one of them`)
+  }
+  if (given) return checked(secret, given, secret.variable, 'set another one')
+  if (file)
+    return checked(
+      secret,
+      readGiven(file, fileVariable),
+      `the secret in ${file} (${fileVariable})`,
+      'put another one there',
+    )
+  const path = join(dataFolder, secret.file)
+  return checked(
+    secret,
+    readKept(path) ?? keep(path),
+    path,
+    'put the right one back, or delete it to have a new one made, which what was made with the old one does not survive',
+  )
+}
+
+function checked(secret: Secret, text: string, source: string, remedy: string): string {
+  const flaw = secret.flaw(text)
+  if (flaw) throw new OperatorError(`${source} ${flaw}; ${remedy}`)
+  return text
+}
+
+function readGiven(file: string, variable: string): string {
+  try {
+    return readText(file)
+  } catch (error) {
+    throw new OperatorError(
+      `${variable} names ${file}, which can't be read (${reason(error)}); name a readable file of text`,
+    )
+  }
+}
+
+function readKept(path: string): string | null {
+  try {
+    return readText(path)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return null
+    throw new OperatorError(`${path} can't be read (${reason(error)}); let the server's user read it`)
+  }
+}
+
+/** The file's text without the newline that editors and `echo` put at its end. */
+function readText(path: string): string {
+  const bytes = readFileSync(path)
+  return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes).replace(/\r?\n$/, '')
+}
+
+/**
+ * Makes a random secret and keeps it at `path`. The file gets its name only when it is whole and on disk, so a crash leaves
+ * all of it or nothing; and where another process was faster, its secret counts.
+ */
+function keep(path: string): string {
+  const secret = randomBytes(32).toString('base64url')
+  const draft = `${path}.${randomUUID()}.new`
+  try {
+    writeDurably(draft, secret)
+    try {
+      linkSync(draft, path)
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST') throw error
+      return readText(path)
+    } finally {
+      unlinkSync(draft)
+    }
+    syncFolder(dirname(path))
+    return secret
+  } catch (error) {
+    throw new OperatorError(
+      `no secret can be kept at ${path} (${reason(error)}); make the folder writable, or set the secret in the environment`,
+    )
+  }
+}
+
+function writeDurably(path: string, text: string): void {
+  const file = openSync(path, 'wx', 0o600)
+  try {
+    writeSync(file, text)
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** Puts the folder's list of names on disk. Windows opens no folders, and needs none of this. */
+function syncFolder(path: string): void {
+  if (process.platform === 'win32') return
+  const folder = openSync(path, 'r')
+  try {
+    fsyncSync(folder)
+  } finally {
+    closeSync(folder)
+  }
+}
+
+function reason(error: unknown): string {
+  return error instanceof TypeError ? 'it is no UTF-8 text' : String(codeOf(error) ?? error)
+}

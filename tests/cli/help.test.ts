@@ -1,0 +1,74 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import { defaultsOf, help } from '../../src/cli/help.ts'
+import { type Command, optionsOf, variableOf } from '../../src/cli/options.ts'
+import { secrets } from '../../src/cli/secrets.ts'
+
+const bothCommands: readonly Command[] = ['serve', 'dev']
+
+/** The lines of a Markdown table. */
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
+}
+
+/** The first table below a heading of a page. */
+function tableBelow(page: string, heading: string): string {
+  const lines = page.slice(page.indexOf(heading)).split('\n')
+  const start = lines.findIndex((line) => line.startsWith('|'))
+  const rest = lines.slice(start)
+  return rest
+    .slice(
+      0,
+      rest.findIndex((line) => !line.startsWith('|')),
+    )
+    .join('\n')
+}
+
+describe.each<[Command | null, readonly Command[]]>([
+  [null, bothCommands],
+  ['serve', ['serve']],
+  ['dev', ['dev']],
+])('the help of %s', (command, names) => {
+  test.each(optionsOf(names[0]!))('CLI it lists --$name with its variable, its default and a sentence', (option) => {
+    const lines = help(command).split('\n')
+    const at = lines.findIndex((line) => line.startsWith(`  --${option.name} `))
+    expect(lines[at]).toContain(`[${variableOf(option)}, default ${defaultsOf(option, names)}]`)
+    if (option.kind.placeholder) expect(lines[at]).toContain(`--${option.name} ${option.kind.placeholder} `)
+    expect(lines[at + 1]?.trim()).toBe(option.help)
+    expect(option.help).toMatch(/^[A-Z].*[.]$/)
+  })
+
+  test('CLI it lists the secrets with both variables', () => {
+    for (const secret of Object.values(secrets)) {
+      expect(help(command)).toContain(`${secret.variable} or ${secret.variable}_FILE  `)
+    }
+  })
+})
+
+test('CLI the help says what is otherwise with dev', () => {
+  expect(help(null)).toContain('[FANFARE_LISTENERS, default off, with dev on]')
+  expect(help('serve')).toContain('[FANFARE_LISTENERS, default off]')
+  expect(help('dev')).toContain('[FANFARE_LISTENERS, default on]')
+  expect(help('dev')).toContain('Where to listen: 127.0.0.1, ::1 or localhost.')
+})
+
+test('CLI docs/configuration.md lists every option and secret just as the tables have them', () => {
+  const page = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8')
+  const optionRows = optionsOf('serve').map((option) => [
+    `\`--${option.name}${option.kind.placeholder ? ` ${option.kind.placeholder}` : ''}\``,
+    `\`${variableOf(option)}\``,
+    defaultsOf(option, bothCommands),
+    option.help,
+  ])
+  const secretRows = Object.values(secrets).map(({ variable, file, help }) => [
+    `\`${variable}\``,
+    `\`${variable}_FILE\``,
+    `\`${file}\``,
+    help,
+  ])
+  expect(tableBelow(page, '## Options')).toBe(table(['Option', 'Variable', 'Default', 'What it does'], optionRows))
+  expect(tableBelow(page, '## Secrets')).toBe(
+    table(['Variable', 'File given by', 'Kept in the data folder as', 'What it is'], secretRows),
+  )
+})

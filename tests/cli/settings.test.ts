@@ -1,0 +1,210 @@
+import { describe, expect, test } from 'vitest'
+import { type Command, optionsOf, variableOf } from '../../src/cli/options.ts'
+import { readSettings } from '../../src/cli/settings.ts'
+import { defaultLimits } from '../../src/engine/config.ts'
+import { OperatorError } from '../../src/engine/operator-error.ts'
+
+/** Two texts that differ from each other and from the default, and what they mean, for each option of the table. */
+const samples: Readonly<
+  Record<string, readonly [text: string, value: unknown, otherText: string, otherValue: unknown]>
+> = {
+  host: ['::1', '::1', '127.0.0.2', '127.0.0.2'],
+  port: ['0', 0, '65535', 65_535],
+  data: ['/a', '/a', 'b c', 'b c'],
+  origins: ['https://a.example', ['https://a.example'], 'http://b.example:81', ['http://b.example:81']],
+  listeners: ['1', true, '0', false],
+  conversations: ['backend', 'backend', 'everyone', 'everyone'],
+  'no-limits': ['true', true, 'false', false],
+  ...Object.fromEntries(limitNames().map((name) => [name, ['7', 7, '0', 0]])),
+}
+
+function limitNames(): readonly string[] {
+  return optionsOf('serve')
+    .filter(({ key }) => Object.hasOwn(defaultLimits, key))
+    .map(({ name }) => name)
+}
+
+/** The message of the error that `read` throws, which must be one for the operator. */
+function complaint(read: () => unknown): string {
+  try {
+    read()
+  } catch (error) {
+    expect(error).toBeInstanceOf(OperatorError)
+    return (error as Error).message
+  }
+  throw new Error('it was taken')
+}
+
+describe.each(optionsOf('serve'))('--$name', (option) => {
+  const variable = variableOf(option)
+  const sample = samples[option.name]
+  if (!sample) throw new Error(`--${option.name} has no sample`)
+  const [text, value, otherText, otherValue] = sample
+
+  test('CLI the command line wins over the environment, and the environment over the default', () => {
+    const read = (args: readonly string[], environment = {}) => readSettings('serve', args, environment)[option.key]
+    expect(read([])).toEqual(option.default)
+    expect(read([], { [variable]: text })).toEqual(value)
+    expect(read([`--${option.name}=${otherText}`], { [variable]: text })).toEqual(otherValue)
+    expect(read([`--${option.name}=${text}`], { [variable]: otherText })).toEqual(value)
+  })
+
+  test('CLI an empty variable counts as unset', () => {
+    expect(readSettings('serve', [], { [variable]: '' })[option.key]).toEqual(option.default)
+  })
+
+  test('CLI a value may follow the name, and a flag needs none', () => {
+    const args = option.kind.placeholder === null ? [`--${option.name}`] : [`--${option.name}`, text]
+    expect(readSettings('serve', args, {})[option.key]).toEqual(value)
+  })
+
+  test('CLI a bad value is told with what was given and what is taken', () => {
+    const flawed = option.name === 'origins' ? '*' : ''
+    expect(complaint(() => readSettings('serve', [`--${option.name}=${flawed}`], {}))).toBe(
+      `--${option.name} is ${JSON.stringify(flawed)}, but it takes ${option.kind.takes}; see fanfare serve --help`,
+    )
+  })
+})
+
+test('CLI the names of the variables are these, and no others', () => {
+  expect(optionsOf('serve').map(variableOf)).toEqual([
+    'FANFARE_HOST',
+    'FANFARE_PORT',
+    'FANFARE_DATA',
+    'FANFARE_ORIGINS',
+    'FANFARE_LISTENERS',
+    'FANFARE_CONVERSATIONS',
+    'FANFARE_NO_LIMITS',
+    'FANFARE_MAX_FRAME_BYTES',
+    'FANFARE_MAX_BODY_BYTES',
+    'FANFARE_MAX_METADATA_BYTES',
+    'FANFARE_MAX_PARTICIPANTS',
+    'FANFARE_MAX_SESSIONS_PER_USER',
+    'FANFARE_MAX_CONVERSATIONS_PER_USER',
+    'FANFARE_MAX_UNAUTHENTICATED_PER_ADDRESS',
+    'FANFARE_MAX_PAGE_LENGTH',
+    'FANFARE_MAX_LISTENERS_PER_USER',
+    'FANFARE_MAX_TYPING_WATCHES_PER_SESSION',
+  ])
+})
+
+test('CLI dev takes the same options, and has listeners on unless told otherwise', () => {
+  expect(optionsOf('dev').map(({ name }) => name)).toEqual(optionsOf('serve').map(({ name }) => name))
+  expect(readSettings('dev', [], {}).listeners).toBe(true)
+  expect(readSettings('dev', ['--listeners=0'], {}).listeners).toBe(false)
+  expect(readSettings('dev', [], { FANFARE_LISTENERS: '0' }).listeners).toBe(false)
+  expect(readSettings('serve', [], {}).listeners).toBe(false)
+})
+
+test('L every limit has an option, whose default is the limit of the contract', () => {
+  const byKey = new Map(optionsOf('serve').map((option) => [option.key as string, option.default]))
+  for (const [key, value] of Object.entries(defaultLimits)) expect([key, byKey.get(key)]).toEqual([key, value])
+})
+
+test.each(['127.0.0.1', '127.1.2.3', '::1', '0:0:0:0:0:0:0:1', 'localhost'])('CLI dev listens on %s', (host) => {
+  expect(readSettings('dev', ['--host', host], {}).host).toBe(host)
+})
+
+test.each([
+  '0.0.0.0',
+  '::',
+  '192.168.0.1',
+  '128.0.0.1',
+  '::ffff:10.0.0.1',
+  'localhost.example.com',
+  '127.0.0.1.example.com',
+])('CLI dev refuses to listen on %s, which others can reach, from wherever it comes', (host) => {
+  const takes =
+    'takes a host that only this machine can reach (127.0.0.1, ::1 or localhost), since dev gives tokens to whoever asks'
+  expect(complaint(() => readSettings('dev', ['--host', host], {}))).toBe(
+    `--host is "${host}", but it ${takes}; see fanfare dev --help`,
+  )
+  expect(complaint(() => readSettings('dev', [], { FANFARE_HOST: host }))).toBe(
+    `FANFARE_HOST is "${host}", but it ${takes}; see fanfare dev --help`,
+  )
+  expect(readSettings('serve', ['--host', host], {}).host).toBe(host)
+})
+
+test('CLI origins come with commas, several times, or both, and the command line replaces those of the environment', () => {
+  const read = (...args: readonly string[]) =>
+    readSettings('serve', args, { FANFARE_ORIGINS: 'https://from.environment.example' }).origins
+  expect(read('--origins', 'https://a.example, https://b.example,')).toEqual(['https://a.example', 'https://b.example'])
+  expect(read('--origins=https://a.example', '--origins', 'http://localhost:3000,capacitor://localhost')).toEqual([
+    'https://a.example',
+    'http://localhost:3000',
+    'capacitor://localhost',
+  ])
+  expect(read('--origins=')).toEqual([])
+  expect(read()).toEqual(['https://from.environment.example'])
+})
+
+test.each([
+  ['*', 'would be anybody'],
+  ['https://*.example.com', 'no browser sends a pattern'],
+  ['null', 'is what any sandboxed page sends'],
+  ['example.com', 'has no scheme'],
+  ['https://example.com/', 'has a path'],
+  ['https://example.com/chat', 'has a path'],
+  ['https://Example.com', 'has a capital'],
+  ['https://example.com:443', 'has the usual port, which browsers leave out'],
+  ['http://example.com:80', 'has the usual port, which browsers leave out'],
+  ['https://user@example.com', 'has a user'],
+  ['https://example.com?a', 'has a query'],
+  ['https://', 'has no host'],
+  ['https://good.example,https://bad.example/', 'has one good and one bad origin'],
+])('CLI an origin that could never match, or matches too much, is refused: %s %s', (text) => {
+  expect(complaint(() => readSettings('serve', ['--origins', text], {}))).toContain(
+    `--origins is "${text}", but it takes`,
+  )
+})
+
+test.each([
+  ['port', '-1'],
+  ['port', '65536'],
+  ['port', '8080x'],
+  ['port', '0x50'],
+  ['port', '1e3'],
+  ['port', ' 80'],
+  ['port', '8080.0'],
+  ['port', 'tcp://10.0.0.1:8080'],
+  ['host', 'two words'],
+  ['host', 'http://127.0.0.1'],
+  ['conversations', 'Backend'],
+  ['conversations', 'toString'],
+  ['max-frame-bytes', '64k'],
+  ['max-frame-bytes', '9007199254740993'],
+  ['max-participants', '-5'],
+])('CLI --%s refuses %s', (name, text) => {
+  expect(complaint(() => readSettings('serve', [`--${name}`, text], {}))).toContain(
+    `--${name} is "${text}", but it takes`,
+  )
+  const variable = variableOf({ name })
+  expect(complaint(() => readSettings('serve', [], { [variable]: text }))).toContain(
+    `${variable} is "${text}", but it takes`,
+  )
+})
+
+test('CLI a value with line breaks is told in one line', () => {
+  expect(complaint(() => readSettings('serve', [], { FANFARE_PORT: '80\n81' }))).toMatch(
+    /^FANFARE_PORT is "80\\n81", .*$/,
+  )
+})
+
+test.each<[Command, readonly string[], string]>([
+  ['serve', ['--prot', '80'], 'unknown option --prot; see fanfare serve --help'],
+  ['serve', ['--token-secret=hush'], 'unknown option --token-secret; see fanfare serve --help'],
+  ['dev', ['-p8080'], 'unknown option -p; see fanfare dev --help'],
+  ['serve', ['--no-listeners'], 'unknown option --no-listeners; see fanfare serve --help'],
+  ['serve', ['--__proto__=1'], 'unknown option --__proto__; see fanfare serve --help'],
+  ['serve', ['--port'], '--port needs a value: a port from 0 to 65535; see fanfare serve --help'],
+  ['serve', ['--data', '--port', '80'], '--data needs a value: the path of a folder; see fanfare serve --help'],
+  ['dev', ['8080'], 'fanfare dev takes options only, not "8080"; see fanfare dev --help'],
+  ['serve', ['--listeners', '1'], 'fanfare serve takes options only, not "1"; see fanfare serve --help'],
+  ['serve', ['--', '--port'], 'fanfare serve takes options only, not "--port"; see fanfare serve --help'],
+])('CLI fanfare %s %j is refused by name, without repeating what may be a secret', (command, args, message) => {
+  expect(complaint(() => readSettings(command, args, {}))).toBe(message)
+})
+
+test('CLI of an option that is given twice the last counts', () => {
+  expect(readSettings('serve', ['--port', '80', '--port=81'], {}).port).toBe(81)
+})
