@@ -1,0 +1,446 @@
+/** The chat object that applications hold: the seed's names, and one call for each command (C1–C3). */
+import { FanfareError } from '../protocol/codes.ts'
+import type { Args, CommandName, ConversationView, ProfileChanges, Result } from '../protocol/commands.ts'
+import type { EventFrame } from '../protocol/frames.ts'
+import type { ConversationId, MessageId, UserId } from '../protocol/ids.ts'
+import type {
+  Conversation,
+  GoneConversation,
+  Message,
+  Metadata,
+  RecordEvent,
+  Timestamp,
+  User,
+  UserChannel,
+  UserConversation,
+} from '../protocol/records.ts'
+import type { TypingState } from '../protocol/typing.ts'
+import {
+  bindTypingIndicator,
+  type TypingBinding,
+  type TypingBindingOptions,
+  type TypingElement,
+} from './bind-typing-indicator.ts'
+import { callEach } from './callbacks.ts'
+import { Connection, type ConnectionState } from './connection.ts'
+import { platform, type Signal, type WebSocketClass } from './platform.ts'
+import type { Token } from './token.ts'
+import { Typing, type TypingCallback } from './typing.ts'
+
+export interface ChatOptions {
+  /** The server's address, `https://chat.example.com` for instance; `wss://` does as well. */
+  readonly url: string
+  readonly token: Token
+  /** A `chat.cursor` that was kept from before: the chat goes on from there, if the server still can (R). */
+  readonly cursor?: string | null | undefined
+  /** The WebSocket class, the platform's own unless given. Node 20 has none: give it `ws`'s. */
+  readonly WebSocket?: WebSocketClass | undefined
+}
+
+/** The last argument of every call. */
+export interface CallOptions {
+  /**
+   * Rejects the call with the signal's reason. A call that still waits for a connection is then never sent; one that was sent may be done
+   * all the same.
+   */
+  readonly signal?: Signal | undefined
+}
+
+export interface ConversationOptions extends CallOptions {
+  /** Who besides the caller is an admin; they must be among the participants. */
+  readonly admins?: readonly UserRef[] | undefined
+  /** Gives the conversation that exactly these participants have already, if they have one so made. False unless given. */
+  readonly distinct_by_participants?: boolean | undefined
+}
+
+/** A record or its id. */
+export type ConversationRef = ConversationId | { readonly id: ConversationId }
+/** A record or its id. */
+export type MessageRef = MessageId | { readonly id: MessageId }
+/** A record or its id, which is `user/` and the name that the application gave. */
+export type UserRef = UserId | { readonly id: UserId }
+
+export type EventCallback = (event: RecordEvent) => void
+export type StateCallback = (state: ConnectionState) => void
+
+/**
+ * Connects to a Fanfare server, and stays connected until `close()`. Throws `invalid_argument` for an address that is none, and where
+ * the platform has no WebSocket and none is given.
+ *
+ * ```ts
+ * const chat = createChat({ url: 'https://chat.example.com', token: () => fetch('/chat-token').then((reply) => reply.text()) })
+ * chat.subscribe(({ record_type, event_type, record }) => console.log(record_type, event_type, record))
+ * const { conversation } = await chat.createDirectConversation('user/bob')
+ * await chat.createMessage(conversation, 'Hello!')
+ * ```
+ */
+export function createChat(options: ChatOptions): Chat {
+  return new Chat(options)
+}
+
+/**
+ * One user's chat. Made by `createChat`.
+ *
+ * Each call sends one command. It gives what the reply holds: the thing itself where that is one (a message, a list of messages), the whole
+ * result where it is several (`{conversation, created}`). It rejects with a `FanfareError`, whose `code` is one of the contract's.
+ * Without a connection a call waits for one. If the connection breaks before the reply came, it rejects with `unavailable`, and whether it
+ * was done is not known. After `close()`, or when the state became `closed` by itself, every call rejects.
+ */
+export class Chat {
+  readonly #connection: Connection
+  readonly #typing: Typing
+  readonly #eventCallbacks = new Set<EventCallback>()
+  readonly #stateCallbacks = new Set<StateCallback>()
+  readonly #bindings = new Map<TypingBinding, ConversationId>()
+  #cursor: string | undefined
+
+  constructor({ url, token, cursor, WebSocket = platform.WebSocket }: ChatOptions) {
+    if (!/^(http|ws)s?:\/\//.test(url)) {
+      throw new FanfareError(
+        'invalid_argument',
+        `url must begin with http://, https://, ws:// or wss://, not "${url}".`,
+      )
+    }
+    if (!WebSocket) {
+      throw new FanfareError(
+        'invalid_argument',
+        'There is no WebSocket here. Give a class, that of the package ws for instance.',
+      )
+    }
+    this.#cursor = cursor ?? undefined
+    this.#connection = new Connection(
+      { url, token, WebSocket },
+      {
+        cursor: () => this.#cursor,
+        reached: (reached) => {
+          this.#cursor = reached
+        },
+        connected: () => this.#typing.connected(),
+        disconnected: () => this.#typing.disconnected(),
+        event: (frame) => this.#receive(frame),
+        typing: (data) => this.#typing.receive(data),
+        state: (state) => callEach(this.#stateCallbacks, state),
+      },
+    )
+    this.#typing = new Typing(this.#connection)
+  }
+
+  /** How the chat is connected now: the same object until it changes. */
+  get state(): ConnectionState {
+    return this.#connection.state
+  }
+
+  /** Calls `callback` at each change of `state`, until the function that is returned is called. */
+  onState(callback: StateCallback): () => void {
+    this.#stateCallbacks.add(callback)
+    return () => this.#stateCallbacks.delete(callback)
+  }
+
+  /** Where this chat stands, to be kept and given to `createChat` later; null before there was a session. */
+  get cursor(): string | null {
+    return this.#cursor ?? null
+  }
+
+  /** Ends the connection, the bindings and everything that waits: calls reject with `unavailable`. Calling it again does nothing. */
+  close(): void {
+    for (const binding of this.#bindings.keys()) binding.unbind()
+    this.#connection.close()
+  }
+
+  /**
+   * Calls `callback` with each record event that comes from now on: those of the user's conversations, and those of the user's own. A
+   * callback that is subscribed twice is called once. One that throws does no harm to others. Returns a function that unsubscribes it.
+   */
+  subscribe(callback: EventCallback): () => void {
+    this.#eventCallbacks.add(callback)
+    return () => this.unsubscribe(callback)
+  }
+
+  /** Ends what `subscribe` began, for one callback, or without one for all. */
+  unsubscribe(callback?: EventCallback): void {
+    if (callback) this.#eventCallbacks.delete(callback)
+    else this.#eventCallbacks.clear()
+  }
+
+  /**
+   * Tells the others in a conversation that the user types (`begin`), rests (`pause`) or is done (`finished`). Nobody answers, and without
+   * a connection it is dropped. While typing goes on, say `begin` once a second; what is not said again for five ends. An application
+   * seldom calls this: `bindTypingIndicator` does.
+   */
+  sendTypingIndicator(conversation: ConversationRef, state: TypingState): void {
+    this.#connection.send('typing', { conversation: idOf(conversation), event: state })
+  }
+
+  /**
+   * Calls `callback` with who is typing in a conversation, oneself excepted: now, and at each change. It gets the whole set,
+   * `{"user/id": {event, at}}`, at most 20 users; who has just finished is in it once as `finished`, and who is not in it isn't typing. The
+   * set empties when the connection is lost, and by this machine's clock where an end fails to come. Where the server refuses (the
+   * conversation is not the user's, or it is the 101st) the callback isn't called; the next session asks again.
+   * Returns a function that unsubscribes the callback.
+   */
+  subscribeTypingIndicator(conversation: ConversationRef, callback: TypingCallback): () => void {
+    this.#typing.subscribe(idOf(conversation), callback)
+    return () => this.unsubscribeTypingIndicator(conversation, callback)
+  }
+
+  /** Ends what `subscribeTypingIndicator` began in a conversation, for one callback, or without one for all. */
+  unsubscribeTypingIndicator(conversation: ConversationRef, callback?: TypingCallback): void {
+    this.#typing.unsubscribe(idOf(conversation), callback)
+  }
+
+  /**
+   * Sends the typing indicator for what is written into an `<input>`, a `<textarea>` or a `contenteditable` element: `begin` at the first
+   * change and at most once a second while typing goes on, `pause` after 3 s without a change, `finished` when the element is emptied or
+   * left, when the page is, when `createMessage` sends to the conversation, and at the end. Returns a function that ends it.
+   */
+  bindTypingIndicator(
+    conversation: ConversationRef,
+    element: TypingElement,
+    options?: TypingBindingOptions,
+  ): () => void {
+    const id = idOf(conversation)
+    const typist = {
+      send: (state: TypingState) => this.sendTypingIndicator(id, state),
+      intervalMs: () => this.#connection.settings.typing_interval_ms,
+    }
+    const binding = bindTypingIndicator(element, typist, options)
+    this.#bindings.set(binding, id)
+    return () => {
+      this.#bindings.delete(binding)
+      binding.unbind()
+    }
+  }
+
+  /**
+   * Makes a conversation of the caller, who becomes an admin, and `participants`. `created` is false where
+   * `distinct_by_participants` found the one that there is. Errors: `invalid_argument`, `too_large`, `forbidden` where only the
+   * application's backend makes conversations.
+   */
+  createConversation(
+    participants: readonly UserRef[],
+    title?: string | null,
+    metadata?: Metadata,
+    options: ConversationOptions = {},
+  ): Promise<{ conversation: Conversation; created: boolean }> {
+    const { admins, distinct_by_participants, signal } = options
+    const args = {
+      participants: participants.map(idOf),
+      title,
+      metadata,
+      admins: admins?.map(idOf),
+      distinct_by_participants,
+    }
+    return this.#connection.call('create_conversation', args, signal)
+  }
+
+  /**
+   * Gives the one conversation of the caller and `user` alone, and makes it if there is none yet: `createConversation` with
+   * `distinct_by_participants`. A conversation that was there keeps its title and metadata.
+   */
+  createDirectConversation(
+    user: UserRef,
+    title?: string | null,
+    metadata?: Metadata,
+    options?: CallOptions,
+  ): Promise<{ conversation: Conversation; created: boolean }> {
+    return this.createConversation([user], title, metadata, { ...options, distinct_by_participants: true })
+  }
+
+  /** Gives a conversation, the caller's own side of it, and its latest message. Errors: `not_found`. */
+  getConversation(conversation: ConversationRef, options?: CallOptions): Promise<ConversationView> {
+    return this.#connection.call('get_conversation', { conversation: idOf(conversation) }, options?.signal)
+  }
+
+  /**
+   * Gives the caller's conversations, latest activity first: a page of at most `limit`, from the one after `before`, which is the last
+   * conversation of the page before, or an `updated_at` to stay below.
+   */
+  getConversations(
+    page: { readonly limit?: number; readonly before?: ConversationRef | Timestamp } = {},
+    options?: CallOptions,
+  ): Promise<ConversationView[]> {
+    const before = page.before && idOf<string>(page.before)
+    return this.#pick('get_conversations', 'conversations', { ...page, before }, options)
+  }
+
+  /** Changes a conversation's title or metadata; what is left out stays. Errors: `not_found`, `forbidden` to who is no admin, `too_large`. */
+  updateConversation(
+    conversation: ConversationRef,
+    changes: Omit<Args<'update_conversation'>, 'conversation'>,
+    options?: CallOptions,
+  ): Promise<Conversation> {
+    return this.#pick('update_conversation', 'conversation', { ...changes, conversation: idOf(conversation) }, options)
+  }
+
+  /** Leaves a conversation, and gives what is left of it: `{id}`. Errors: `not_found`. */
+  leaveConversation(conversation: ConversationRef, options?: CallOptions): Promise<GoneConversation> {
+    return this.#pick('leave_conversation', 'conversation', { conversation: idOf(conversation) }, options)
+  }
+
+  /** Deletes a conversation for all who are in it, and gives `{id, deleted: true}`. Errors: `not_found`, `forbidden` to who is no admin. */
+  deleteConversation(conversation: ConversationRef, options?: CallOptions): Promise<GoneConversation> {
+    return this.#pick('delete_conversation', 'conversation', { conversation: idOf(conversation) }, options)
+  }
+
+  /**
+   * Adds participants, who may read all that was written before. Who is there already stays so. Errors: `not_found`, `forbidden` to who is
+   * no admin, `conflict` in a distinct conversation, `too_large`.
+   */
+  addParticipants(
+    conversation: ConversationRef,
+    participants: readonly UserRef[],
+    options?: CallOptions,
+  ): Promise<Conversation> {
+    const args = { conversation: idOf(conversation), participants: participants.map(idOf) }
+    return this.#pick('add_participants', 'conversation', args, options)
+  }
+
+  /**
+   * Removes participants, who get nothing of the conversation any more. Gives `{id}` to who removed himself too. Errors: `not_found`,
+   * `forbidden` to who is no admin and removes somebody else.
+   */
+  removeParticipants(
+    conversation: ConversationRef,
+    participants: readonly UserRef[],
+    options?: CallOptions,
+  ): Promise<Conversation | GoneConversation> {
+    const args = { conversation: idOf(conversation), participants: participants.map(idOf) }
+    return this.#pick('remove_participants', 'conversation', args, options)
+  }
+
+  /** Makes participants admins. Errors: `not_found`, `forbidden` to who is no admin, `invalid_argument` for who takes no part. */
+  addAdmins(conversation: ConversationRef, admins: readonly UserRef[], options?: CallOptions): Promise<Conversation> {
+    const args = { conversation: idOf(conversation), admins: admins.map(idOf) }
+    return this.#pick('add_admins', 'conversation', args, options)
+  }
+
+  /** Makes admins plain participants. Errors: `not_found`, `forbidden` to who is no admin. */
+  removeAdmins(
+    conversation: ConversationRef,
+    admins: readonly UserRef[],
+    options?: CallOptions,
+  ): Promise<Conversation> {
+    const args = { conversation: idOf(conversation), admins: admins.map(idOf) }
+    return this.#pick('remove_admins', 'conversation', args, options)
+  }
+
+  /** Gives a page of a conversation's participants by user id, from the one after `after`, and who of them is an admin. Errors: `not_found`. */
+  getParticipants(
+    conversation: ConversationRef,
+    page: { readonly limit?: number; readonly after?: UserRef } = {},
+    options?: CallOptions,
+  ): Promise<{ participants: UserId[]; admins: UserId[] }> {
+    const args = { ...page, after: page.after && idOf(page.after), conversation: idOf(conversation) }
+    return this.#connection.call('get_participants', args, options?.signal)
+  }
+
+  /**
+   * Sends a message, and gives it as it stands on the server's disk. The bound inputs of the conversation are `finished` by it. After
+   * `unavailable` it may have been sent: look before sending it again. Errors: `not_found`, `invalid_argument`, `too_large`.
+   */
+  createMessage(
+    conversation: ConversationRef,
+    body: string,
+    metadata?: Metadata,
+    attachment?: Metadata | null,
+    options?: CallOptions,
+  ): Promise<Message> {
+    const id = idOf(conversation)
+    for (const [binding, bound] of this.#bindings) if (bound === id) binding.finish()
+    return this.#pick('create_message', 'message', { conversation: id, body, metadata, attachment }, options)
+  }
+
+  /**
+   * Changes a message of one's own: its body, or with an object whatever it names. With the `revision` that one has seen, the message is only
+   * changed if nobody did so since. Errors: `not_found`, `forbidden` to others than the author, `conflict` (a stale `revision`, or a
+   * deleted message), `too_large`.
+   */
+  editMessage(
+    message: MessageRef,
+    changes: string | Omit<Args<'edit_message'>, 'message' | 'client_id'>,
+    options?: CallOptions,
+  ): Promise<Message> {
+    const args = typeof changes === 'string' ? { body: changes } : changes
+    return this.#pick('edit_message', 'message', { ...args, message: idOf(message) }, options)
+  }
+
+  /** Deletes a message, one's own or as an admin any, and gives its tombstone, also if it was deleted before. Errors: `not_found`, `forbidden`. */
+  deleteMessage(message: MessageRef, options?: CallOptions): Promise<Message> {
+    return this.#pick('delete_message', 'message', { message: idOf(message) }, options)
+  }
+
+  /**
+   * Gives a page of a conversation's messages, tombstones included: newest first, with `after_seq` oldest first. `before_seq` and
+   * `after_seq` are a message's `seq`. Errors: `not_found`, `invalid_argument`.
+   */
+  getMessages(
+    conversation: ConversationRef,
+    page: Omit<Args<'get_messages'>, 'conversation'> = {},
+    options?: CallOptions,
+  ): Promise<Message[]> {
+    return this.#pick('get_messages', 'messages', { ...page, conversation: idOf(conversation) }, options)
+  }
+
+  /**
+   * Gives the record events of a conversation after `after_seq`, oldest first, as they were pushed. Errors: `not_found`, `conflict` where
+   * the server does not keep them any more: then get the messages.
+   */
+  getEvents(
+    conversation: ConversationRef,
+    page: Omit<Args<'get_events'>, 'conversation'>,
+    options?: CallOptions,
+  ): Promise<EventFrame[]> {
+    return this.#pick('get_events', 'events', { ...page, conversation: idOf(conversation) }, options)
+  }
+
+  /** Moves the caller's read marker to a message; it never moves back. Errors: `not_found`. */
+  markAsLastMessageRead(
+    conversation: ConversationRef,
+    message: MessageRef,
+    options?: CallOptions,
+  ): Promise<UserConversation> {
+    const args = { conversation: idOf(conversation), message: idOf(message) }
+    return this.#pick('mark_as_last_message_read', 'user_conversation', args, options)
+  }
+
+  /** Gives how many conversations have something unread, and how many messages are; 100 of a conversation means 100 or more. */
+  getUnreadCount(options?: CallOptions): Promise<{ conversation: number; message: number }> {
+    return this.#connection.call('get_unread_count', {}, options?.signal)
+  }
+
+  /** Changes the caller's own profile; what is left out stays. Errors: `invalid_argument`, `too_large`. */
+  updateUser(changes: ProfileChanges, options?: CallOptions): Promise<User> {
+    return this.#pick('update_user', 'user', changes, options)
+  }
+
+  /** Gives users' profiles; those of users with whom the caller shares no conversation are empty. */
+  getUsers(users: readonly UserRef[], options?: CallOptions): Promise<User[]> {
+    return this.#pick('get_users', 'users', { users: users.map(idOf) }, options)
+  }
+
+  /** Gives the caller's own user channel with its `name`, which is a secret: who holds it can listen. */
+  getUserChannel(options?: CallOptions): Promise<UserChannel> {
+    return this.#pick('get_user_channel', 'user_channel', {}, options)
+  }
+
+  #receive(frame: EventFrame): void {
+    // Before the callbacks, so that what they keep is the place behind this event.
+    this.#cursor = frame.cursor
+    callEach(this.#eventCallbacks, frame.data)
+  }
+
+  async #pick<N extends CommandName, K extends keyof Result<N>>(
+    command: N,
+    key: K,
+    args: Args<N>,
+    options: CallOptions | undefined,
+  ): Promise<Result<N>[K]> {
+    const result = await this.#connection.call(command, args, options?.signal)
+    return result[key]
+  }
+}
+
+/** What is neither is left for the server to refuse. */
+function idOf<I extends string>(ref: I | { readonly id: I }): I {
+  return (ref as { readonly id?: I })?.id ?? (ref as I)
+}

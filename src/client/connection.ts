@@ -1,0 +1,292 @@
+/** Where the SDK holds its one session: the socket, the connect frame, what comes in, and the way back after a break. */
+import { type AfterClose, type CloseCode, closeCodes, type ErrorCode, FanfareError } from '../protocol/codes.ts'
+import type { Args, CommandName, ConnectResult, Result } from '../protocol/commands.ts'
+import { type EventFrame, type PushFrame, type ReplyFrame, socketPath } from '../protocol/frames.ts'
+import { type TypingData, typingExpiryMs, typingIntervalMs } from '../protocol/typing.ts'
+import { Calls, errorOf } from './calls.ts'
+import { platform, type Signal, type Socket, type WebSocketClass } from './platform.ts'
+import { type Token, TokenSource } from './token.ts'
+
+/** Socket and connect reply must both come in it. It begins before the server's own 10 s (S1), so that 4401 is always about the token. */
+const connectTimeoutMs = 10_000
+const minRetryMs = 500
+const maxRetryMs = 20_000
+/** After 4429 the delay is at once drawn from the whole of it, as after this many attempts. */
+const backOffAttempts = 5
+/** A token is refreshed this long before it expires, one that is short at three quarters of what is left of it. */
+const refreshBeforeMs = 60_000
+/** If this little is left, the two clocks differ or the token is too short to refresh; the server's 4401 tells then. */
+const minTokenMs = 1_000
+/** setTimeout takes no longer delay; a longer one would fire at once. */
+const longestTimerMs = 2 ** 31 - 1
+/** The ids of the connection's own commands; calls count from 1. */
+const connectId = 0
+const pingId = -1
+
+/** What an application's code finds in `state.error` after a close code; any other one is `unavailable`. */
+const closeErrors: { readonly [code: number]: ErrorCode } = {
+  1009: 'too_large',
+  4400: 'invalid_argument',
+  4401: 'unauthorized',
+  4403: 'unauthorized',
+  4410: 'forbidden',
+  4429: 'rate_limited',
+}
+
+/** How a chat is connected. The object never changes; each change makes a new one. */
+export interface ConnectionState {
+  /**
+   * `connecting`: a token is asked for, or a session is about to begin. `connected`: there is a session. `waiting`: the next attempt comes
+   * at `retryAt`. `closed`: for good, by `close()` (then `error` is null) or because going on is pointless (`error` says why).
+   */
+  readonly status: 'connecting' | 'connected' | 'waiting' | 'closed'
+  /** When the next attempt comes, in milliseconds since 1970 by this machine's clock; null unless `waiting`. */
+  readonly retryAt: number | null
+  /** Why there is no session. Null while there is one, before the first, and after `close()`. */
+  readonly error: FanfareError | null
+}
+
+export interface ConnectionOptions {
+  /** The server's address, `http(s)://` or `ws(s)://`, without the socket's path. */
+  readonly url: string
+  readonly token: Token
+  readonly WebSocket: WebSocketClass
+}
+
+/** What the owner of a connection is asked and told. */
+export interface ConnectionHandlers {
+  /** Where the next session goes on from (R2), if anywhere. */
+  cursor(): string | undefined
+  /** The session stands at `cursor`, told without an event: it has just begun, or all is quiet. */
+  reached(cursor: string): void
+  connected(): void
+  disconnected(): void
+  event(frame: EventFrame): void
+  typing(data: TypingData): void
+  state(state: ConnectionState): void
+}
+
+export class Connection {
+  state: ConnectionState = { status: 'connecting', retryAt: null, error: null }
+  /** The session, null while there is none. */
+  session: ConnectResult | null = null
+  /** The server's settings as the latest session was told them; before the first, the contract's. */
+  settings: Pick<ConnectResult['settings'], 'typing_interval_ms' | 'typing_expiry_ms'> = {
+    typing_interval_ms: typingIntervalMs,
+    typing_expiry_ms: typingExpiryMs,
+  }
+  readonly #options: ConnectionOptions
+  readonly #handlers: ConnectionHandlers
+  readonly #tokens: TokenSource
+  readonly #calls = new Calls()
+  /** The token to connect with, null when one must be asked for. */
+  #token: string | null = null
+  /** Whether no session has begun with the token so far. If it is refused, asking again would bring the same. */
+  #tokenIsNew = false
+  #socket: Socket | null = null
+  #attempts = 0
+  /** Ends an attempt to connect, or begins the next. */
+  #attemptTimer: unknown
+  #pingTimer: unknown
+  #refreshTimer: unknown
+
+  constructor(options: ConnectionOptions, handlers: ConnectionHandlers) {
+    this.#options = options
+    this.#handlers = handlers
+    this.#tokens = new TokenSource(options.token)
+    this.#open()
+  }
+
+  /**
+   * Sends a command and gives its result. Without a session it waits for one. Rejects with the server's error; with `unavailable` if the
+   * session ends before the reply; with the reason if the connection is closed for good; with `too_large` if the frame would be; with the
+   * signal's reason if aborted.
+   */
+  call<N extends CommandName>(command: N, args: Args<N>, signal?: Signal): Promise<Result<N>> {
+    return this.#calls.make(command, args, signal)
+  }
+
+  /** Sends a command without asking for a reply. Without a session it is dropped. */
+  send<N extends CommandName>(command: N, args: Args<N>): void {
+    if (this.session) this.#socket?.send(JSON.stringify({ command, args }))
+  }
+
+  /** Ends the session, the attempts to have one, and all calls (`unavailable`). Calling it again does nothing. */
+  close(): void {
+    this.#end(new FanfareError('unavailable', 'The chat was closed by close(). Create a new one to go on.'), null)
+  }
+
+  get #closed(): boolean {
+    return this.state.status === 'closed'
+  }
+
+  async #open(): Promise<void> {
+    const { url, WebSocket } = this.#options
+    let socket: Socket
+    try {
+      if (this.#token === null) {
+        this.#token = await this.#tokens.ask()
+        this.#tokenIsNew = true
+      }
+      if (this.#closed) return
+      socket = new WebSocket(url.replace(/^http/, 'ws').replace(/\/*$/, socketPath))
+    } catch (error) {
+      return this.#end(
+        error instanceof FanfareError
+          ? error
+          : new FanfareError('invalid_argument', `${url} is no address to connect to (${error}).`),
+      )
+    }
+    this.#socket = socket
+    const lost = (code: number, reason: string) => {
+      if (socket === this.#socket) this.#lost(code, reason)
+    }
+    socket.onopen = () => {
+      const args: Args<'connect'> = { token: this.#token ?? '', cursor: this.#handlers.cursor() }
+      if (socket === this.#socket) socket.send(JSON.stringify({ id: connectId, command: 'connect', args }))
+    }
+    socket.onmessage = ({ data }: { data: string }) => {
+      if (socket === this.#socket) this.#receive(JSON.parse(data))
+    }
+    socket.onclose = ({ code, reason }: { code: number; reason: string }) => lost(code, reason)
+    // Some platforms send no close event when a connection couldn't be made at all.
+    socket.onerror = ({ message }: { message?: string }) => lost(1006, message ?? '')
+    this.#attemptTimer = platform.setTimeout(() => lost(1006, 'the server did not answer'), connectTimeoutMs)
+  }
+
+  #receive(frame: ReplyFrame | PushFrame): void {
+    if ('id' in frame) {
+      if (frame.id > connectId) this.#calls.reply(frame)
+      else if (frame.id === connectId) {
+        if ('error' in frame) this.#notBegun(errorOf(frame.error))
+        else this.#begun(frame.result as ConnectResult)
+      } else if ('result' in frame) this.#handlers.reached((frame.result as Result<'ping'>).cursor)
+    } else if (frame.event === 'typing') this.#handlers.typing(frame.data)
+    // A frame of a kind that came later than this SDK has no `event`.
+    else if (frame.event) this.#handlers.event(frame)
+  }
+
+  #begun(session: ConnectResult): void {
+    platform.clearTimeout(this.#attemptTimer)
+    this.session = session
+    this.settings = session.settings
+    this.#attempts = 0
+    this.#tokenIsNew = false
+    this.#handlers.reached(session.cursor)
+    this.#calls.connected((text) => this.#socket?.send(text), session.settings.max_frame_bytes)
+    this.#handlers.connected()
+    this.#pingAfter(session.settings.ping_interval_ms)
+    this.#refreshBefore(session.expires_at)
+    this.#move('connected', null)
+  }
+
+  #notBegun(error: FanfareError): void {
+    this.#leave(error)
+    if (error.code === 'unauthorized' || error.code === 'token_revoked') this.#refused(error, false)
+    else if (error.retryable) this.#retry(error, Number(error.details?.retry_after_ms))
+    else this.#end(error)
+  }
+
+  /** The socket is gone, or as good as gone. */
+  #lost(code: number, reason: string): void {
+    const begun = this.session !== null
+    const after: AfterClose = code in closeCodes ? closeCodes[code as CloseCode].after : 'resume'
+    const error = new FanfareError(
+      closeErrors[code] ?? 'unavailable',
+      `The connection is lost (${code}${reason && ` ${reason}`}).`,
+    )
+    this.#leave(error)
+    if (after === 'stop') this.#end(error)
+    else if (after === 'new_token') this.#refused(error, begun)
+    else {
+      if (after === 'back_off') this.#attempts = backOffAttempts
+      this.#retry(error, code === 4503 ? Number(/\d+/.exec(reason)?.[0]) : Number.NaN)
+    }
+  }
+
+  /** The server wants another token. At once if a session never began, else with a delay, lest two sides that disagree spin. */
+  #refused(error: FanfareError, begun: boolean): void {
+    if (this.#tokenIsNew || !this.#tokens.renewable) this.#end(error)
+    else {
+      this.#token = null
+      this.#retry(error, begun ? Number.NaN : 0)
+    }
+  }
+
+  /** Tries again after `delayMs`, or, if it is NaN, after 0.5 s to a random moment that moves away with each attempt, to 20 s at most. */
+  #retry(error: FanfareError, delayMs: number): void {
+    if (this.#closed) return
+    if (Number.isNaN(delayMs)) {
+      this.#attempts++
+      const upToMs = Math.min(maxRetryMs, 2 * minRetryMs * 2 ** this.#attempts)
+      delayMs = minRetryMs + Math.random() * (upToMs - minRetryMs)
+    }
+    this.#attemptTimer = platform.setTimeout(() => {
+      this.#move('connecting', error)
+      if (!this.#closed) this.#open()
+    }, delayMs)
+    this.#move('waiting', error, Date.now() + delayMs)
+  }
+
+  /** Leaves the socket, if there is one, and everything that lives as long as a session. */
+  #leave(error: FanfareError): void {
+    const { session } = this
+    const socket = this.#socket
+    this.session = null
+    this.#socket = null
+    for (const timer of [this.#attemptTimer, this.#pingTimer, this.#refreshTimer]) platform.clearTimeout(timer)
+    socket?.close()
+    if (!session) return
+    this.#calls.disconnected(
+      new FanfareError('unavailable', `${error.message} What was sent without a reply may or may not have been done.`),
+    )
+    this.#handlers.disconnected()
+  }
+
+  #end(error: FanfareError, shown: FanfareError | null = error): void {
+    if (this.#closed) return
+    this.#leave(error)
+    this.#calls.end(error)
+    this.#move('closed', shown)
+  }
+
+  #move(status: ConnectionState['status'], error: FanfareError | null, retryAt: number | null = null): void {
+    this.state = { status, retryAt, error }
+    this.#handlers.state(this.state)
+  }
+
+  /** Asks where a quiet session stands, so that its cursor stays young (S5). */
+  #pingAfter(intervalMs: number): void {
+    if (!intervalMs) return
+    this.#pingTimer = platform.setTimeout(() => {
+      this.#socket?.send(JSON.stringify({ id: pingId, command: 'ping' }))
+      this.#pingAfter(intervalMs)
+    }, intervalMs)
+  }
+
+  /** Sees to it that the session has a new token before `expiresAt` (S4). */
+  #refreshBefore(expiresAt: string | null): void {
+    const leftMs = expiresAt ? Date.parse(expiresAt) - Date.now() : 0
+    if (!this.#tokens.renewable || leftMs < minTokenMs) return
+    const delayMs = leftMs - Math.min(refreshBeforeMs, leftMs / 4)
+    this.#refreshTimer = platform.setTimeout(() => this.#refresh(), Math.min(delayMs, longestTimerMs))
+  }
+
+  async #refresh(): Promise<void> {
+    const session = this.session
+    let token: string
+    try {
+      token = await this.#tokens.ask()
+    } catch (error) {
+      return this.#end(error as FanfareError)
+    }
+    if (session !== this.session) return
+    try {
+      const { expires_at } = await this.call('refresh_token', { token })
+      this.#token = token
+      this.#refreshBefore(expires_at)
+    } catch {
+      // The session ends with 4401 when its old token does, and a new one is asked for then.
+    }
+  }
+}

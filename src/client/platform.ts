@@ -1,0 +1,36 @@
+/** The little that the SDK needs of the platform it runs on, declared here so that its core compiles without DOM and Node types (C8). */
+
+/** What the SDK needs of a WebSocket. Those of browsers, Deno, Bun and Node are this, and so is that of the package `ws`. */
+export interface Socket {
+  onopen: ((event: never) => void) | null
+  onmessage: ((event: never) => void) | null
+  onclose: ((event: never) => void) | null
+  onerror: ((event: never) => void) | null
+  send(text: string): void
+  close(): void
+}
+
+export type WebSocketClass = new (url: string) => Socket
+
+/** What the SDK needs of an AbortSignal. */
+export interface Signal {
+  readonly aborted: boolean
+  readonly reason: unknown
+  addEventListener(type: 'abort', listener: () => void): void
+  removeEventListener(type: 'abort', listener: () => void): void
+}
+
+interface Platform {
+  setTimeout(run: () => void, ms: number): unknown
+  clearTimeout(timer: unknown): void
+  queueMicrotask(run: () => void): void
+  readonly performance: { now(): number }
+  /** Node has none. */
+  reportError?(error: unknown): void
+  readonly TextEncoder: new () => { encode(text: string): Uint8Array }
+  /** Node 20 has none. */
+  readonly WebSocket?: WebSocketClass
+}
+
+/** Its functions are looked up at each call, so that a test's clock can take their place. */
+export const platform = globalThis as unknown as Platform

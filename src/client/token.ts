@@ -1,0 +1,47 @@
+/** Where the SDK gets its tokens (C5). */
+import { FanfareError } from '../protocol/codes.ts'
+
+/**
+ * A token, or a function that gets one from the application's backend. The function is asked when the first session begins, when the
+ * server refuses the token that it gave before, and shortly before that one expires; never twice at once. If it gives null, or throws,
+ * the chat ends: nothing is asked again. So a function that depends on a network tries again by itself before it throws.
+ */
+export type Token = string | (() => string | null | Promise<string | null>)
+
+export class TokenSource {
+  /** Whether there can be another token than the first. */
+  readonly renewable: boolean
+  readonly #token: Token
+  #asked: Promise<string> | null = null
+
+  constructor(token: Token) {
+    this.#token = token
+    this.renewable = typeof token === 'function'
+  }
+
+  /** Gets a token, or rejects with `unauthorized` when there is none. Who asks while it is being got shares the answer. */
+  ask(): Promise<string> {
+    this.#asked ??= this.#get().finally(() => {
+      this.#asked = null
+    })
+    return this.#asked
+  }
+
+  async #get(): Promise<string> {
+    const token = this.#token
+    if (typeof token === 'string') return token
+    let answer: string | null
+    try {
+      answer = await token()
+    } catch (cause) {
+      const error = new FanfareError(
+        'unauthorized',
+        `The token function failed (${cause}). Create a new chat to try again.`,
+      )
+      error.cause = cause
+      throw error
+    }
+    if (answer) return answer
+    throw new FanfareError('unauthorized', 'The token function gave no token. Create a new chat once there is one.')
+  }
+}

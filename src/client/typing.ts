@@ -1,0 +1,96 @@
+/** Where the SDK keeps who is typing in the conversations that the application watches (T3, T4). */
+import type { ConversationId } from '../protocol/ids.ts'
+import type { TypingData, TypingSet } from '../protocol/typing.ts'
+import { callEach } from './callbacks.ts'
+import type { Connection } from './connection.ts'
+import { platform } from './platform.ts'
+
+/** What a set outlives the server's lease by, before this machine's clock ends it. */
+const graceMs = 2_000
+
+export type TypingCallback = (typing: TypingSet) => void
+
+interface Watch {
+  readonly callbacks: Set<TypingCallback>
+  /** Without those who have finished; null until the server has told. */
+  typing: TypingSet | null
+  timer: unknown
+}
+
+export class Typing {
+  readonly #connection: Pick<Connection, 'call' | 'send' | 'session' | 'settings'>
+  readonly #watches = new Map<ConversationId, Watch>()
+
+  constructor(connection: Pick<Connection, 'call' | 'send' | 'session' | 'settings'>) {
+    this.#connection = connection
+  }
+
+  subscribe(conversation: ConversationId, callback: TypingCallback): void {
+    const known = this.#watches.get(conversation)
+    const watch: Watch = known ?? { callbacks: new Set(), typing: null, timer: null }
+    watch.callbacks.add(callback)
+    if (!known) {
+      this.#watches.set(conversation, watch)
+      if (this.#connection.session) this.#ask(conversation, watch)
+    } else if (known.typing) {
+      platform.queueMicrotask(() => {
+        if (watch.typing && watch.callbacks.has(callback)) callEach(new Set([callback]), watch.typing)
+      })
+    }
+  }
+
+  /** Without a callback, all of them. With the last one the server is told. */
+  unsubscribe(conversation: ConversationId, callback?: TypingCallback): void {
+    const watch = this.#watches.get(conversation)
+    if (!watch) return
+    if (callback) watch.callbacks.delete(callback)
+    else watch.callbacks.clear()
+    if (watch.callbacks.size) return
+    platform.clearTimeout(watch.timer)
+    this.#watches.delete(conversation)
+    this.#connection.send('unsubscribe_typing', { conversation })
+  }
+
+  /** A session has begun, and it watches nothing yet. */
+  connected(): void {
+    for (const [conversation, watch] of this.#watches) this.#ask(conversation, watch)
+  }
+
+  /** Whoever was typing may have stopped since: nobody is. */
+  disconnected(): void {
+    for (const watch of this.#watches.values()) {
+      if (Object.keys(watch.typing ?? {}).length) this.#set(watch, {})
+      watch.typing = null
+    }
+  }
+
+  /** A push has come. */
+  receive(data: TypingData): void {
+    for (const [conversation, typing] of Object.entries(data)) {
+      const watch = this.#watches.get(conversation as ConversationId)
+      if (watch) this.#set(watch, typing)
+    }
+  }
+
+  async #ask(conversation: ConversationId, watch: Watch): Promise<void> {
+    try {
+      const { typing } = await this.#connection.call('subscribe_typing', { conversation })
+      // A push that was read in the same turn as the reply is already here, and newer.
+      if (this.#watches.get(conversation) === watch && !watch.typing) this.#set(watch, typing)
+    } catch {
+      // Nobody is seen typing there. The next session asks again.
+    }
+  }
+
+  /** Each push is the whole set, so all that is in it came now and one timer ends it all. */
+  #set(watch: Watch, typing: TypingSet): void {
+    const held = Object.entries(typing).filter(([, { event }]) => event !== 'finished')
+    watch.typing = Object.fromEntries(held)
+    platform.clearTimeout(watch.timer)
+    if (held.length) {
+      const ms = this.#connection.settings.typing_expiry_ms + graceMs
+      watch.timer = platform.setTimeout(() => this.#set(watch, {}), ms)
+    }
+    callEach(watch.callbacks, typing)
+  }
+}
