@@ -1,0 +1,74 @@
+/** The command: which part of it is meant, and how it ends. */
+import { readFileSync } from 'node:fs'
+import { OperatorError } from '../engine/operator-error.ts'
+import { help } from './help.ts'
+import type { Environment } from './settings.ts'
+
+/** Something must be put right by whoever runs the command. */
+const operatorExitCode = 2
+
+/**
+ * Runs `fanfare` with `args` and ends the process. Exit codes: 0 where all was done; 2 where the operator must put something right,
+ * which one line on standard error says; 1 for anything else, with a stack.
+ */
+export async function main(args: readonly string[], environment: Environment): Promise<never> {
+  try {
+    process.exit(await run(args, environment))
+  } catch (error) {
+    const expected = error instanceof OperatorError
+    await print(process.stderr, expected ? `fanfare: ${error.message}` : stackOf(error))
+    process.exit(expected ? operatorExitCode : 1)
+  }
+}
+
+/** Gives the exit code. */
+async function run(args: readonly string[], environment: Environment): Promise<number> {
+  const [command, ...rest] = args
+  switch (command) {
+    case 'serve':
+    case 'dev': {
+      if (rest.includes('--help') || rest.includes('-h')) {
+        await print(process.stdout, help(command))
+        return 0
+      }
+      // Only now, so that the help needs none of the server.
+      const { serve } = await import('./serve.ts')
+      await serve(command, rest, environment)
+      return 0
+    }
+    case 'help':
+    case '--help':
+    case '-h':
+      await print(process.stdout, help(null))
+      return 0
+    case '--version':
+      await print(process.stdout, version())
+      return 0
+    case undefined:
+      await print(process.stderr, help(null))
+      return operatorExitCode
+    default:
+      throw new OperatorError(
+        command.startsWith('-')
+          ? `a command comes first, serve or dev, and its options after it; see fanfare --help`
+          : `unknown command ${JSON.stringify(command)}: it is one of serve, dev and help; see fanfare --help`,
+      )
+  }
+}
+
+/** Resolves when the text has left the process, which ends soon after. */
+function print(stream: NodeJS.WriteStream, text: string): Promise<void> {
+  return new Promise((resolve) => stream.write(`${text.trimEnd()}\n`, () => resolve()))
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+}
+
+/** The package's version. Its package.json lies as far above dist/cli as above src/cli. */
+function version(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
+  return version
+}

@@ -1,0 +1,61 @@
+/** `fanfare serve` and `fanfare dev`: from the options to a server that runs until it is told to stop. */
+import { isIPv6 } from 'node:net'
+import { OperatorError } from '../engine/operator-error.ts'
+import { DatabaseUnusable } from '../storage/storage.ts'
+import { type Server, type ServerOptions, startServer } from '../transport/server.ts'
+import { codeOf } from './error-code.ts'
+import type { Command } from './options.ts'
+import { serverOptions } from './server-options.ts'
+import type { Environment } from './settings.ts'
+import { untilSignal } from './signal.ts'
+
+/** Runs the server until the first SIGTERM or SIGINT, and closes it then. */
+export async function serve(command: Command, args: readonly string[], environment: Environment): Promise<void> {
+  const options = serverOptions(command, args, environment)
+  // Asked for before the start, so that a signal that comes meanwhile ends the server properly too.
+  const stopped = untilSignal()
+  const server = await start(options)
+  console.log(`Fanfare is listening on ${server.url}`)
+  if (command === 'dev') console.log(`Open ${server.url} in a browser. Ctrl-C ends it.`)
+  await stopped
+  await server.close()
+}
+
+async function start(options: ServerOptions): Promise<Server> {
+  try {
+    return await startServer(options)
+  } catch (error) {
+    if (error instanceof DatabaseUnusable) throw new OperatorError(error.message)
+    throw listenFlaw(error, options) ?? error
+  }
+}
+
+/** What the operating system's refusal to listen means to the operator; null for any other error. */
+function listenFlaw(error: unknown, { host, port }: ServerOptions): OperatorError | null {
+  const address = `${isIPv6(host) ? `[${host}]` : host}:${port}`
+  switch (listenCode(error)) {
+    case 'EADDRINUSE':
+      return new OperatorError(
+        `${address} is taken by another program; end that one, or choose another port with --port (0 takes a free one)`,
+      )
+    case 'EACCES':
+      return new OperatorError(
+        `this user may not listen on ${address}; choose a port from 1024 up with --port, or let the user bind low ports`,
+      )
+    case 'EADDRNOTAVAIL':
+    case 'EAFNOSUPPORT':
+    case 'EINVAL':
+      return new OperatorError(`${host} is no address of this machine; choose one with --host (0.0.0.0 is all of them)`)
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return new OperatorError(`no address is known for the host ${host}; choose another with --host`)
+    default:
+      return null
+  }
+}
+
+/** The code of an error of `listen`, which looks the host's name up first. The same codes from elsewhere mean other things. */
+function listenCode(error: unknown): string | undefined {
+  const call = error instanceof Error && 'syscall' in error ? error.syscall : undefined
+  return call === 'listen' || call === 'getaddrinfo' ? codeOf(error) : undefined
+}

@@ -1,0 +1,18 @@
+/** From the command line and the environment to what the server needs. */
+import { type Config, noLimits } from '../engine/config.ts'
+import type { ServerOptions } from '../transport/server.ts'
+import { openDataFolder } from './data-folder.ts'
+import type { Command } from './options.ts'
+import { readSecret, secrets } from './secrets.ts'
+import { type Environment, readSettings } from './settings.ts'
+
+/** Reads and checks everything first, and only then makes the data folder and the secrets where they are missing. */
+export function serverOptions(command: Command, args: readonly string[], environment: Environment): ServerOptions {
+  const settings = readSettings(command, args, environment)
+  const { host, port, data, origins, listeners, conversations, noLimits: unlimited, ...limits } = settings
+  const config: Config = { limits: unlimited ? noLimits : limits, listeners, conversations }
+  const dataFolder = openDataFolder(data)
+  const tokenSecret = readSecret(secrets.tokenSecret, dataFolder, environment)
+  const apiKey = readSecret(secrets.apiKey, dataFolder, environment)
+  return { host, port, dataFolder, tokenSecret, apiKey, origins, config, demo: command === 'dev' }
+}
