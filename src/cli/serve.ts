@@ -11,6 +11,8 @@ import { untilSignal } from './signal.ts'
 
 /** Runs the server until the first SIGTERM or SIGINT, and closes it then. */
 export async function serve(command: Command, args: readonly string[], environment: Environment): Promise<void> {
+  // The database is for its owner alone too, also in a folder that others may enter.
+  process.umask(0o077)
   const options = serverOptions(command, args, environment)
   // Asked for before the start, so that a signal that comes meanwhile ends the server properly too.
   const stopped = untilSignal()
