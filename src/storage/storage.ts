@@ -192,3 +192,8 @@ export interface StorageLimits {
   readonly maxParticipants: number
   readonly maxConversationsPerUser: number
 }
+
+/** The database can't be used. The message is for the operator: what is wrong, what was kept, what to do. */
+export class DatabaseUnusable extends Error {
+  override readonly name = 'DatabaseUnusable'
+}

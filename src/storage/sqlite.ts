@@ -1,0 +1,139 @@
+/** Storage in an embedded SQLite database: this thread's side, which sends operations to the thread that owns the database. */
+import { Worker } from 'node:worker_threads'
+import { FanfareError } from '../protocol/codes.ts'
+import type { Nouns } from './sqlite/operations.ts'
+import type { Opened, Outcome, Request, WorkerOptions } from './sqlite/worker.ts'
+import { DatabaseUnusable, type Storage, type StorageLimits } from './storage.ts'
+
+interface Pending {
+  readonly request: Request
+  readonly resolve: (value: never) => void
+  readonly reject: (error: Error) => void
+}
+
+/** The verbs of each noun, for this thread has only their types. */
+const verbs: { readonly [Noun in keyof Nouns]: { readonly [Verb in keyof Nouns[Noun]]: true } } = {
+  conversations: {
+    create: true,
+    get: true,
+    list: true,
+    update: true,
+    delete: true,
+    addParticipants: true,
+    removeParticipants: true,
+    setAdmins: true,
+    participants: true,
+    membership: true,
+  },
+  messages: { create: true, edit: true, delete: true, list: true },
+  readMarkers: { move: true, unread: true },
+  events: { list: true },
+  users: { put: true, get: true },
+  userChannels: { current: true, owner: true },
+}
+
+/**
+ * Opens or makes the database `file`, whose folder must exist. Rejects with `DatabaseUnusable` when it is another server's, of a
+ * newer version, or can't be written; then nothing was changed.
+ */
+export async function openSqlite(file: string, limits: StorageLimits): Promise<Storage> {
+  const own = import.meta.url.endsWith('.ts') ? './sqlite/worker.ts' : './sqlite/worker.js'
+  const worker = new Worker(new URL(own, import.meta.url), { workerData: { file, limits } satisfies WorkerOptions })
+  const opened = await new Promise<Opened>((resolve, reject) => {
+    worker.once('message', resolve)
+    worker.once('error', reject)
+  })
+  if ('unusable' in opened) {
+    await worker.terminate()
+    throw new DatabaseUnusable(opened.unusable)
+  }
+  const thread = new StorageThread(worker)
+  return {
+    ...(Object.fromEntries(
+      Object.entries(verbs).map(([noun, names]) => [noun, thread.operations(noun, Object.keys(names))]),
+    ) as unknown as Nouns),
+    ...opened,
+    close: () => thread.close(),
+  }
+}
+
+/** Sends operations in batches: what is asked for while one batch is under way goes together into the next. */
+class StorageThread {
+  readonly #worker: Worker
+  #waiting: Pending[] = []
+  #underWay: Pending[] = []
+  #scheduled = false
+  #ended: string | null = null
+  #whenIdle: (() => void) | null = null
+
+  constructor(worker: Worker) {
+    this.#worker = worker
+    worker.on('message', (outcomes: Outcome[]) => this.#settle(outcomes))
+    worker.on('error', (error) => this.#end(`the storage thread failed: ${String(error)}`))
+    worker.on('exit', () => this.#end('the storage is closed'))
+  }
+
+  operations(noun: string, names: readonly string[]) {
+    return Object.fromEntries(names.map((verb) => [verb, (...args: unknown[]) => this.#ask([noun, verb, args])]))
+  }
+
+  async close(): Promise<void> {
+    if (this.#ended) return
+    const exit = new Promise((resolve) => this.#worker.once('exit', resolve))
+    if (this.#waiting.length + this.#underWay.length > 0) {
+      await new Promise<void>((resolve) => {
+        this.#whenIdle = resolve
+      })
+    }
+    this.#ended = 'the storage is closed'
+    this.#worker.postMessage('close')
+    await exit
+  }
+
+  #ask(request: Request): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended) return reject(new FanfareError('unavailable', this.#ended))
+      this.#waiting.push({ request, resolve, reject })
+      if (this.#scheduled || this.#underWay.length > 0) return
+      // After all sockets of this turn were read: their commands share one commit from the first one on.
+      this.#scheduled = true
+      setImmediate(() => {
+        this.#scheduled = false
+        this.#send()
+      })
+    })
+  }
+
+  #send(): void {
+    if (this.#waiting.length === 0 || this.#ended) return
+    this.#underWay = this.#waiting
+    this.#waiting = []
+    this.#worker.postMessage(this.#underWay.map(({ request }) => request))
+  }
+
+  #settle(outcomes: Outcome[]): void {
+    const settled = this.#underWay
+    this.#underWay = []
+    this.#send()
+    for (const [index, outcome] of outcomes.entries()) {
+      const pending = settled[index]
+      if (!pending) continue
+      if ('value' in outcome) pending.resolve(outcome.value as never)
+      else pending.reject(toError(outcome.failure))
+    }
+    if (this.#underWay.length === 0 && this.#waiting.length === 0) this.#whenIdle?.()
+  }
+
+  #end(reason: string): void {
+    this.#ended ??= reason
+    for (const { reject } of [...this.#underWay, ...this.#waiting]) reject(new FanfareError('unavailable', this.#ended))
+    this.#underWay = []
+    this.#waiting = []
+    this.#whenIdle?.()
+  }
+}
+
+function toError(failure: Extract<Outcome, { failure: unknown }>['failure']): Error {
+  if (failure.code === 'fault') return new Error(failure.message)
+  return new FanfareError(failure.code, failure.message, failure.details)
+}

@@ -1,0 +1,120 @@
+/** The database file: opening, its durability, its version, and statements that are prepared once. */
+import { randomUUID } from 'node:crypto'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { DatabaseUnusable, type StorageLimits } from '../storage.ts'
+import { migrations } from './schema.ts'
+
+/** Below it two connections may corrupt a WAL database (sqlite.org/wal.html#walresetbug). */
+const oldestSqlite = [3, 51, 3]
+
+export class Database {
+  readonly limits: StorageLimits
+  /** Set by an operation that scrubs: what was there must not outlive it in the write-ahead log. */
+  scrubbed = false
+  readonly #sqlite: DatabaseSync
+  readonly #lock: DatabaseSync
+  readonly #statements = new Map<string, StatementSync>()
+
+  /** Opens or makes the database and brings it to this version, or throws `DatabaseUnusable` and leaves it as it was. */
+  constructor(file: string, limits: StorageLimits) {
+    this.limits = limits
+    this.#lock = lock(file)
+    this.#sqlite = new DatabaseSync(file, { timeout: 5_000 })
+    try {
+      this.#sqlite.exec(`
+        PRAGMA journal_mode = WAL;
+        PRAGMA synchronous = FULL;   -- an acknowledged commit survives a power cut; WAL's usual NORMAL may lose it
+        PRAGMA secure_delete = ON;   -- scrubbed content is overwritten, not just unlinked
+        PRAGMA cache_size = -65536;
+        PRAGMA wal_autocheckpoint = 4000;
+      `)
+      requireSqlite(this.#sqlite)
+      this.#migrate(file)
+    } catch (error) {
+      this.close()
+      throw error
+    }
+  }
+
+  /** The statement for this text, prepared at its first use. */
+  statement(text: string): StatementSync {
+    let statement = this.#statements.get(text)
+    if (!statement) {
+      statement = this.#sqlite.prepare(text)
+      this.#statements.set(text, statement)
+    }
+    return statement
+  }
+
+  /** The first row, or undefined. */
+  get<Row>(text: string, ...values: (string | number | null)[]): Row | undefined {
+    return this.statement(text).get(...values) as Row | undefined
+  }
+
+  all<Row>(text: string, ...values: (string | number | null)[]): Row[] {
+    return this.statement(text).all(...values) as Row[]
+  }
+
+  run(text: string, ...values: (string | number | null)[]): { lastInsertRowid: number; changes: number } {
+    return this.statement(text).run(...values) as { lastInsertRowid: number; changes: number }
+  }
+
+  /** Empties the write-ahead log into the database, so that no scrubbed content is left in it. */
+  checkpoint(): void {
+    this.#sqlite.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    this.scrubbed = false
+  }
+
+  close(): void {
+    this.#statements.clear()
+    if (this.#sqlite?.isOpen) this.#sqlite.close()
+    this.#lock.close()
+  }
+
+  #migrate(file: string): void {
+    const { user_version: version } = this.#sqlite.prepare('PRAGMA user_version').get() as { user_version: number }
+    if (version > migrations.length) {
+      throw new DatabaseUnusable(
+        `${file} was written by a newer fanfare (database version ${version}, this one knows ${migrations.length}); ` +
+          'nothing was changed: start the newer version, or use another data folder',
+      )
+    }
+    for (const [index, migration] of migrations.entries()) {
+      if (index < version) continue
+      this.#sqlite.exec(`BEGIN IMMEDIATE; ${migration}; PRAGMA user_version = ${index + 1}; COMMIT`)
+    }
+    this.run(`INSERT OR IGNORE INTO meta (name, value) VALUES ('database', ?)`, randomUUID())
+  }
+}
+
+/**
+ * Takes the data folder for this process: two servers on one database would each tell only their own sessions. The lock is SQLite's
+ * own on a file beside the database, so it ends with the process, however that ends.
+ */
+function lock(file: string): DatabaseSync {
+  const connection = new DatabaseSync(`${file}.lock`)
+  try {
+    connection.exec('PRAGMA journal_mode = MEMORY; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE')
+    return connection
+  } catch (error) {
+    connection.close()
+    if ((error as { errcode?: number }).errcode !== 5) throw error
+    throw new DatabaseUnusable(
+      `${file} is in use by another running fanfare: stop that one, or use another data folder`,
+    )
+  }
+}
+
+function requireSqlite(connection: DatabaseSync): void {
+  const { version } = connection.prepare('SELECT sqlite_version() AS version').get() as { version: string }
+  const parts = version.split('.').map(Number)
+  for (const [index, least] of oldestSqlite.entries()) {
+    const part = parts[index] ?? 0
+    if (part > least) return
+    if (part < least) {
+      throw new DatabaseUnusable(
+        `this Node has SQLite ${version}, which can corrupt a database; use a Node with ${oldestSqlite.join('.')} or later`,
+      )
+    }
+  }
+}
