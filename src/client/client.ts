@@ -31,7 +31,7 @@ export interface ChatOptions {
   /** The server's address, `https://chat.example.com` for instance; `wss://` does as well. */
   readonly url: string
   readonly token: Token
-  /** A `chat.cursor` that was kept from before: the chat goes on from there, if the server still can (R). */
+  /** A `chat.cursor` that was kept from before. A server that can resume goes on from there (R). */
   readonly cursor?: string | null | undefined
   /** The WebSocket class, the platform's own unless given. Node 20 has none: give it `ws`'s. */
   readonly WebSocket?: WebSocketClass | undefined
@@ -46,7 +46,16 @@ export interface CallOptions {
   readonly signal?: Signal | undefined
 }
 
-export interface ConversationOptions extends CallOptions {
+/** The last argument of a call that makes or edits a record. */
+export interface SendOptions extends CallOptions {
+  /**
+   * An id of 1–128 characters that the application chose for this call. The same call with the same id, whenever it is made, does nothing
+   * again and gives the record as it is: so one may try again after `unavailable` (M3). The message's `client_id` is this too.
+   */
+  readonly client_id?: string | undefined
+}
+
+export interface ConversationOptions extends SendOptions {
   /** Who besides the caller is an admin; they must be among the participants. */
   readonly admins?: readonly UserRef[] | undefined
   /** Gives the conversation that exactly these participants have already, if they have one so made. False unless given. */
@@ -84,7 +93,10 @@ export function createChat(options: ChatOptions): Chat {
  * Each call sends one command. It gives what the reply holds: the thing itself where that is one (a message, a list of messages), the whole
  * result where it is several (`{conversation, created}`). It rejects with a `FanfareError`, whose `code` is one of the contract's.
  * Without a connection a call waits for one. If the connection breaks before the reply came, it rejects with `unavailable`, and whether it
- * was done is not known. After `close()`, or when the state became `closed` by itself, every call rejects.
+ * was done is not known: nothing is sent twice by itself. After `close()`, or when the state became `closed`, every call rejects.
+ *
+ * A connection that breaks is tried again until there is one (`state`, `onState`). What happened meanwhile is not told: get it anew when
+ * the state becomes `connected`.
  */
 export class Chat {
   readonly #connection: Connection
@@ -134,6 +146,11 @@ export class Chat {
   onState(callback: StateCallback): () => void {
     this.#stateCallbacks.add(callback)
     return () => this.#stateCallbacks.delete(callback)
+  }
+
+  /** Who the token says that this is; null before there was a session. */
+  get user(): UserId | null {
+    return this.#connection.user
   }
 
   /** Where this chat stands, to be kept and given to `createChat` later; null before there was a session. */
@@ -222,13 +239,14 @@ export class Chat {
     metadata?: Metadata,
     options: ConversationOptions = {},
   ): Promise<{ conversation: Conversation; created: boolean }> {
-    const { admins, distinct_by_participants, signal } = options
+    const { admins, distinct_by_participants, client_id, signal } = options
     const args = {
       participants: participants.map(idOf),
       title,
       metadata,
       admins: admins?.map(idOf),
       distinct_by_participants,
+      client_id,
     }
     return this.#connection.call('create_conversation', args, signal)
   }
@@ -241,7 +259,7 @@ export class Chat {
     user: UserRef,
     title?: string | null,
     metadata?: Metadata,
-    options?: CallOptions,
+    options?: SendOptions,
   ): Promise<{ conversation: Conversation; created: boolean }> {
     return this.createConversation([user], title, metadata, { ...options, distinct_by_participants: true })
   }
@@ -336,18 +354,20 @@ export class Chat {
 
   /**
    * Sends a message, and gives it as it stands on the server's disk. The bound inputs of the conversation are `finished` by it. After
-   * `unavailable` it may have been sent: look before sending it again. Errors: `not_found`, `invalid_argument`, `too_large`.
+   * `unavailable` it may have been sent; with a `client_id` it can be sent again and is there once. Errors: `not_found`,
+   * `invalid_argument`, `too_large`.
    */
   createMessage(
     conversation: ConversationRef,
     body: string,
     metadata?: Metadata,
     attachment?: Metadata | null,
-    options?: CallOptions,
+    options?: SendOptions,
   ): Promise<Message> {
     const id = idOf(conversation)
     for (const [binding, bound] of this.#bindings) if (bound === id) binding.finish()
-    return this.#pick('create_message', 'message', { conversation: id, body, metadata, attachment }, options)
+    const args = { conversation: id, body, metadata, attachment, client_id: options?.client_id }
+    return this.#pick('create_message', 'message', args, options)
   }
 
   /**
@@ -358,10 +378,11 @@ export class Chat {
   editMessage(
     message: MessageRef,
     changes: string | Omit<Args<'edit_message'>, 'message' | 'client_id'>,
-    options?: CallOptions,
+    options?: SendOptions,
   ): Promise<Message> {
-    const args = typeof changes === 'string' ? { body: changes } : changes
-    return this.#pick('edit_message', 'message', { ...args, message: idOf(message) }, options)
+    const changed = typeof changes === 'string' ? { body: changes } : changes
+    const args = { ...changed, message: idOf(message), client_id: options?.client_id }
+    return this.#pick('edit_message', 'message', args, options)
   }
 
   /** Deletes a message, one's own or as an admin any, and gives its tombstone, also if it was deleted before. Errors: `not_found`, `forbidden`. */

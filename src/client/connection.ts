@@ -2,6 +2,7 @@
 import { type AfterClose, type CloseCode, closeCodes, type ErrorCode, FanfareError } from '../protocol/codes.ts'
 import type { Args, CommandName, ConnectResult, Result } from '../protocol/commands.ts'
 import { type EventFrame, type PushFrame, type ReplyFrame, socketPath } from '../protocol/frames.ts'
+import type { UserId } from '../protocol/ids.ts'
 import { type TypingData, typingExpiryMs, typingIntervalMs } from '../protocol/typing.ts'
 import { Calls, errorOf } from './calls.ts'
 import { platform, type Signal, type Socket, type WebSocketClass } from './platform.ts'
@@ -70,6 +71,8 @@ export class Connection {
   state: ConnectionState = { status: 'connecting', retryAt: null, error: null }
   /** The session, null while there is none. */
   session: ConnectResult | null = null
+  /** Whose sessions these are; null before the first. */
+  user: UserId | null = null
   /** The server's settings as the latest session was told them; before the first, the contract's. */
   settings: Pick<ConnectResult['settings'], 'typing_interval_ms' | 'typing_expiry_ms'> = {
     typing_interval_ms: typingIntervalMs,
@@ -169,6 +172,7 @@ export class Connection {
   #begun(session: ConnectResult): void {
     platform.clearTimeout(this.#attemptTimer)
     this.session = session
+    this.user = session.user
     this.settings = session.settings
     this.#attempts = 0
     this.#tokenIsNew = false

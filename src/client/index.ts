@@ -34,6 +34,7 @@ export {
   createChat,
   type EventCallback,
   type MessageRef,
+  type SendOptions,
   type StateCallback,
   type UserRef,
 } from './client.ts'

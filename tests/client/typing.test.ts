@@ -1,0 +1,201 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { Typing } from '../../src/client/typing.ts'
+import { FanfareError } from '../../src/protocol/codes.ts'
+import type { ConnectResult } from '../../src/protocol/commands.ts'
+import type { TypingSet } from '../../src/protocol/typing.ts'
+
+const room = 'conversation/1'
+const at = '2026-01-01T00:00:00.000Z'
+const begin = { event: 'begin', at } as const
+const pause = { event: 'pause', at } as const
+const finished = { event: 'finished', at } as const
+
+/** A connection by hand: what was sent, and a reply to each subscribe_typing when the test gives it. */
+class FakeConnection {
+  session: ConnectResult | null = {} as ConnectResult
+  settings = { typing_interval_ms: 1_000, typing_expiry_ms: 5_000 }
+  sent: string[] = []
+  asked: { reply(typing: TypingSet): Promise<void>; fail(): Promise<void> }[] = []
+
+  send = (command: string) => {
+    this.sent.push(command)
+  }
+
+  call = (command: string) => {
+    this.sent.push(command)
+    return new Promise<never>((resolve, reject) => {
+      this.asked.push({
+        reply: (typing) => settled(() => resolve({ typing } as never)),
+        fail: () => settled(() => reject(new FanfareError('not_found', 'no'))),
+      })
+    })
+  }
+}
+
+async function settled(settle: () => void): Promise<void> {
+  settle()
+  for (let turn = 0; turn < 5; turn++) await Promise.resolve()
+}
+
+function watch(connection = new FakeConnection()) {
+  const typing = new Typing(connection)
+  const got: TypingSet[] = []
+  const callback = (set: TypingSet) => got.push(set)
+  typing.subscribe(room, callback)
+  return { connection, typing, got, callback }
+}
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+test('C1 the callback gets the current set with the reply, and the whole set of each push', async () => {
+  const { connection, typing, got } = watch()
+  expect(got).toEqual([])
+  await connection.asked[0]?.reply({ 'user/a': begin })
+  typing.receive({ [room]: { 'user/a': pause, 'user/b': begin } })
+  expect(got).toEqual([{ 'user/a': begin }, { 'user/a': pause, 'user/b': begin }])
+})
+
+test('C1 an empty current set is told too', async () => {
+  const { connection, got } = watch()
+  await connection.asked[0]?.reply({})
+  expect(got).toEqual([{}])
+})
+
+test('T4 callbacks of one conversation share one subscription, and a later one gets the set at once', async () => {
+  const { connection, typing, got } = watch()
+  await connection.asked[0]?.reply({ 'user/a': begin })
+  const later: TypingSet[] = []
+  typing.subscribe(room, (set) => later.push(set))
+  expect(later, 'not before subscribe has returned').toEqual([])
+  await Promise.resolve()
+  expect(later).toEqual([{ 'user/a': begin }])
+  expect(connection.sent).toEqual(['subscribe_typing'])
+  typing.receive({ [room]: {} })
+  expect([got.at(-1), later.at(-1)]).toEqual([{}, {}])
+})
+
+test('T4 with its last callback a conversation is unsubscribed, and pushes of it are nothing any more', async () => {
+  const { connection, typing, got, callback } = watch()
+  const other = vi.fn()
+  typing.subscribe(room, other)
+  await connection.asked[0]?.reply({ 'user/a': begin })
+  typing.unsubscribe(room, other)
+  expect(connection.sent).toEqual(['subscribe_typing'])
+  typing.unsubscribe(room, callback)
+  typing.unsubscribe(room, callback)
+  expect(connection.sent).toEqual(['subscribe_typing', 'unsubscribe_typing'])
+  typing.receive({ [room]: { 'user/b': begin } })
+  expect(got).toEqual([{ 'user/a': begin }])
+  expect(vi.getTimerCount()).toBe(0)
+})
+
+test('C1 unsubscribeTypingIndicator without a callback takes all of them', () => {
+  const { connection, typing } = watch()
+  typing.subscribe(room, vi.fn())
+  typing.unsubscribe(room)
+  expect(connection.sent).toEqual(['subscribe_typing', 'unsubscribe_typing'])
+})
+
+test('T3 an entry goes by the own clock, typing_expiry_ms + 2 s after it came', async () => {
+  const { connection, got } = watch()
+  await connection.asked[0]?.reply({ 'user/a': begin })
+  vi.advanceTimersByTime(6_999)
+  expect(got).toHaveLength(1)
+  vi.advanceTimersByTime(1)
+  expect(got).toEqual([{ 'user/a': begin }, {}])
+  vi.advanceTimersByTime(60_000)
+  expect(got).toHaveLength(2)
+  expect(vi.getTimerCount()).toBe(0)
+})
+
+test("T3 what is said again stays, by the server's expiry", async () => {
+  const connection = new FakeConnection()
+  connection.settings.typing_expiry_ms = 10_000
+  const { typing, got } = watch(connection)
+  await connection.asked[0]?.reply({ 'user/a': begin })
+  for (let push = 0; push < 5; push++) {
+    vi.advanceTimersByTime(11_999)
+    typing.receive({ [room]: { 'user/a': begin } })
+  }
+  expect(got.every((set) => 'user/a' in set)).toBe(true)
+  vi.advanceTimersByTime(12_000)
+  expect(got.at(-1)).toEqual({})
+})
+
+test('T3 who has finished is told once and is not in the set of a later callback', async () => {
+  const { connection, typing, got } = watch()
+  await connection.asked[0]?.reply({ 'user/a': begin, 'user/b': begin })
+  typing.receive({ [room]: { 'user/a': finished, 'user/b': begin } })
+  expect(got.at(-1)).toEqual({ 'user/a': finished, 'user/b': begin })
+  const later: TypingSet[] = []
+  typing.subscribe(room, (set) => later.push(set))
+  await Promise.resolve()
+  expect(later).toEqual([{ 'user/b': begin }])
+  typing.receive({ [room]: { 'user/b': finished } })
+  expect(vi.getTimerCount(), 'a set of which all have finished needs no clock').toBe(0)
+})
+
+test('T3 all are cleared when the connection is lost, once, and each session subscribes again', async () => {
+  const { connection, typing, got } = watch()
+  await connection.asked[0]?.reply({ 'user/a': begin })
+  connection.session = null
+  typing.disconnected()
+  typing.disconnected()
+  expect(got).toEqual([{ 'user/a': begin }, {}])
+  expect(vi.getTimerCount()).toBe(0)
+  connection.session = {} as ConnectResult
+  typing.connected()
+  expect(connection.sent).toEqual(['subscribe_typing', 'subscribe_typing'])
+  await connection.asked[1]?.reply({ 'user/b': begin })
+  expect(got.at(-1)).toEqual({ 'user/b': begin })
+})
+
+test('T4 what is subscribed without a session is asked for when one begins', async () => {
+  const connection = new FakeConnection()
+  connection.session = null
+  const { typing, got } = watch(connection)
+  expect(connection.sent).toEqual([])
+  typing.connected()
+  await connection.asked[0]?.reply({})
+  expect(got).toEqual([{}])
+})
+
+test('T3 a push that overtakes the reading of the reply is not undone by it', async () => {
+  const { connection, typing, got } = watch()
+  const reply = connection.asked[0]?.reply({ 'user/a': begin })
+  typing.receive({ [room]: { 'user/a': finished } })
+  await reply
+  expect(got).toEqual([{ 'user/a': finished }])
+})
+
+test('T4 the reply to a subscription that was ended meanwhile is not told to the next one', async () => {
+  const { connection, typing, got, callback } = watch()
+  typing.unsubscribe(room, callback)
+  typing.subscribe(room, callback)
+  await connection.asked[0]?.reply({ 'user/a': begin })
+  expect(got).toEqual([])
+  await connection.asked[1]?.reply({})
+  expect(got).toEqual([{}])
+})
+
+test('T4 where the server refuses, nobody is seen typing, and the next session asks again', async () => {
+  const { connection, typing, got } = watch()
+  await connection.asked[0]?.fail()
+  expect(got).toEqual([])
+  typing.connected()
+  await connection.asked[1]?.reply({})
+  expect(got).toEqual([{}])
+})
+
+test('C1 a callback that unsubscribes itself leaves no clock behind', async () => {
+  const connection = new FakeConnection()
+  const typing = new Typing(connection)
+  typing.subscribe(room, () => typing.unsubscribe(room))
+  await connection.asked[0]?.reply({ 'user/a': begin })
+  expect(vi.getTimerCount()).toBe(0)
+})
