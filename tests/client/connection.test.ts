@@ -53,6 +53,22 @@ test.each([
   expect(await asked.promise).toBe(expected)
 })
 
+test("C8 the platform's own WebSocket serves where none is given", async () => {
+  await using server = await ScriptedServer.start()
+  using opened = openChat(server, { WebSocket: undefined })
+  const { chat } = opened
+  const session = await server.session()
+  await session.begin()
+  await reached(chat, 'connected')
+  session.close(4400, 'enough')
+  expect((await reached(chat, 'closed')).error?.message).toContain('4400 enough')
+
+  const { url } = server
+  await server[Symbol.asyncDispose]()
+  using unreachable = openChat({ url }, { WebSocket: undefined })
+  expect((await reached(unreachable.chat, 'waiting')).error).toMatchObject({ code: 'unavailable' })
+})
+
 test('C1 createChat says at once what is wrong with its options', () => {
   expect(() => createChat({ url: 'h:1', token: 't' })).toThrow(/url must begin with http/)
   vi.stubGlobal('WebSocket', undefined)
@@ -109,7 +125,7 @@ test('W4 frames of a kind that this SDK does not know are passed over', async ()
   expect(events.got).toEqual([])
 })
 
-test('C3 a command larger than the server takes is refused here, and the session lives on', async () => {
+test('L1 a command larger than the server takes is refused here, and the session lives on', async () => {
   await using server = await ScriptedServer.start()
   using opened = await openSession(server)
   const { chat, session } = opened
