@@ -24,7 +24,7 @@ const everywhere = ['serve', 'dev'] as const
 
 /** An option per limit: a limit without one is a compile error. */
 const limits: { readonly [Name in keyof Limits]: Option<number> } = {
-  frameBytes: limit('frameBytes', 'max-frame-bytes', 'bytes of a frame, and of an HTTP body'),
+  frameBytes: limit('frameBytes', 'max-frame-bytes', 'bytes of a frame, and of an HTTP body that comes with a token'),
   bodyBytes: limit('bodyBytes', 'max-body-bytes', "bytes of a message's body"),
   metadataBytes: limit('metadataBytes', 'max-metadata-bytes', "bytes of a record's metadata, and of an attachment"),
   participants: limit('participants', 'max-participants', 'participants of a conversation'),

@@ -3,7 +3,7 @@
  * one is not given, a random one is made once and kept in the data folder, for its owner's eyes only. Neither is ever printed.
  */
 import { randomBytes, randomUUID } from 'node:crypto'
-import { closeSync, fsyncSync, linkSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, linkSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { OperatorError } from '../engine/operator-error.ts'
 import { codeOf } from './error-code.ts'
@@ -43,33 +43,35 @@ export const secrets = {
 
 /** The secret that the environment gives, or that the data folder keeps; where there is none, a new one, kept from now on. */
 export function readSecret(secret: Secret, dataFolder: string, environment: Environment): string {
-  const fileVariable = `${secret.variable}_FILE`
-  const given = environment[secret.variable]
-  const file = environment[fileVariable]
-  if (given && file) {
-    throw new OperatorError(`${secret.variable} and ${fileVariable} are both set; unset one of them`)
-  }
-  if (given) return checked(secret, given, secret.variable, 'set another one')
-  if (file)
-    return checked(
-      secret,
-      readGiven(file, fileVariable),
-      `the secret in ${file} (${fileVariable})`,
-      'put another one there',
-    )
-  const path = join(dataFolder, secret.file)
-  return checked(
-    secret,
-    readKept(path) ?? keep(path),
-    path,
-    'put the right one back, or delete it to have a new one made, which what was made with the old one does not survive',
-  )
-}
-
-function checked(secret: Secret, text: string, source: string, remedy: string): string {
+  const { text, source, remedy } = find(secret, dataFolder, environment)
   const flaw = secret.flaw(text)
   if (flaw) throw new OperatorError(`${source} ${flaw}; ${remedy}`)
   return text
+}
+
+interface Found {
+  readonly text: string
+  /** Where it comes from, and what to do if it is no good: the begin and the end of an error's sentence. */
+  readonly source: string
+  readonly remedy: string
+}
+
+function find({ variable, file }: Secret, dataFolder: string, environment: Environment): Found {
+  const fileVariable = `${variable}_FILE`
+  const given = environment[variable]
+  const givenFile = environment[fileVariable]
+  if (given && givenFile) throw new OperatorError(`${variable} and ${fileVariable} are both set; unset one of them`)
+  if (given) return { text: given, source: variable, remedy: 'set another one' }
+  if (givenFile) {
+    const text = readGiven(givenFile, fileVariable)
+    return { text, source: `the secret in ${givenFile} (${fileVariable})`, remedy: 'put another one there' }
+  }
+  const path = join(dataFolder, file)
+  return {
+    text: readKept(path) ?? keep(path),
+    source: path,
+    remedy: 'put the right one back, or delete it to have a new one made, which ends whatever relies on the old one',
+  }
 }
 
 function readGiven(file: string, variable: string): string {
@@ -106,20 +108,16 @@ function keep(path: string): string {
   const draft = `${path}.${randomUUID()}.new`
   try {
     writeDurably(draft, secret)
-    try {
-      linkSync(draft, path)
-    } catch (error) {
-      if (codeOf(error) !== 'EEXIST') throw error
-      return readText(path)
-    } finally {
-      unlinkSync(draft)
-    }
+    linkSync(draft, path)
     syncFolder(dirname(path))
     return secret
   } catch (error) {
+    if (codeOf(error) === 'EEXIST') return readText(path)
     throw new OperatorError(
       `no secret can be kept at ${path} (${reason(error)}); make the folder writable, or set the secret in the environment`,
     )
+  } finally {
+    rmSync(draft, { force: true })
   }
 }
 

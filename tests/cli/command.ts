@@ -13,7 +13,7 @@ export interface Ending {
   readonly stderr: string
 }
 
-export interface Command extends AsyncDisposable {
+export interface RunningCommand extends AsyncDisposable {
   readonly process: ChildProcess
   readonly ended: Promise<Ending>
   /** The first line of standard output that contains `text`. Rejects, with all that was said, where the process ends without one. */
@@ -29,7 +29,7 @@ export interface CommandOptions {
 }
 
 /** Starts the command; the test's end kills it, if it still runs. */
-export function startCommand(args: readonly string[], options: CommandOptions = {}): Command {
+export function startCommand(args: readonly string[], options: CommandOptions = {}): RunningCommand {
   return startNode([bin, ...args], options)
 }
 
@@ -43,7 +43,7 @@ export async function runCommand(args: readonly string[], options: CommandOption
 export function startNode(
   args: readonly string[],
   { env = {}, cwd, node = process.execPath }: CommandOptions = {},
-): Command {
+): RunningCommand {
   const child = spawn(node, args, {
     env: { PATH: process.env.PATH ?? '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

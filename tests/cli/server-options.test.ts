@@ -58,7 +58,7 @@ const limitFlags: Readonly<Record<keyof Limits, string>> = {
 }
 
 test.each(Object.entries(limitFlags))(
-  'L the limit %s is set by %s, and turned off by 0, and no other changes',
+  'L4 the limit %s is set by %s, and turned off by 0, and no other changes',
   (key, flag) => {
     using folder = temporaryFolder()
     const limits = (value: string) => serverOptions('serve', ['--data', folder.path, flag, value], {}).config.limits
@@ -67,7 +67,7 @@ test.each(Object.entries(limitFlags))(
   },
 )
 
-test('L --no-limits turns all limits off, whatever else is said', () => {
+test('L4 --no-limits turns all limits off, whatever else is said', () => {
   using folder = temporaryFolder()
   const limits = (args: readonly string[], environment = {}) =>
     serverOptions('serve', ['--data', folder.path, ...args], environment).config.limits

@@ -96,7 +96,7 @@ test('CLI dev takes the same options, and has listeners on unless told otherwise
   expect(readSettings('serve', [], {}).listeners).toBe(false)
 })
 
-test('L every limit has an option, whose default is the limit of the contract', () => {
+test('L4 every limit has an option, whose default is the limit of the contract', () => {
   const byKey = new Map(optionsOf('serve').map((option) => [option.key as string, option.default]))
   for (const [key, value] of Object.entries(defaultLimits)) expect([key, byKey.get(key)]).toEqual([key, value])
 })
