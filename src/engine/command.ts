@@ -1,0 +1,32 @@
+/** The shape of a row in the table of commands. */
+import type { z } from 'zod'
+import type { Args, CommandName, Result } from '../protocol/commands.ts'
+import type { Written } from '../storage/storage.ts'
+import type { Call } from './call.ts'
+
+/**
+ * Who may give a command: `session` a connected session only; `listener` those, and listeners too; `user` anyone for a user, the
+ * backend with `Fanfare-As` included; `backend` the API key only.
+ */
+export type Callers = 'session' | 'listener' | 'user' | 'backend'
+
+interface Row<N extends CommandName> {
+  readonly callers: Callers
+  readonly args: z.ZodType<Args<N>>
+}
+
+/** A command that leaves the log as it is. */
+export interface ReadCommand<N extends CommandName> extends Row<N> {
+  readonly read: (call: Call, args: Args<N>) => Result<N> | Promise<Result<N>>
+}
+
+/**
+ * A command that may write to the log. It gives back the storage's own promise, as it is: all of these then take the same number of
+ * turns from the commit to the reply and the fan-out, which keeps them in the order of the log (E3).
+ */
+export interface WriteCommand<N extends CommandName> extends Row<N> {
+  readonly write: (call: Call, args: Args<N>) => Promise<Written<Result<N>>>
+}
+
+export type Command<N extends CommandName> = ReadCommand<N> | WriteCommand<N>
+export type CommandTable<N extends CommandName = CommandName> = { readonly [Name in N]: Command<Name> }

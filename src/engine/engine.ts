@@ -1,0 +1,105 @@
+/** The engine: what the server decides, without socket, database or broker. It joins the rooms, and sessions and calls enter here. */
+import type { Broker } from '../broker/broker.ts'
+import { FanfareError } from '../protocol/codes.ts'
+import type { Storage } from '../storage/storage.ts'
+import type { Caller } from './call.ts'
+import type { Clock } from './clock.ts'
+import { execute, type Responder } from './commands.ts'
+import type { Config } from './config.ts'
+import { Fanout } from './fanout.ts'
+import { Hub } from './hub.ts'
+import { Memberships } from './memberships.ts'
+import { Session } from './session.ts'
+import type { Socket } from './socket.ts'
+import type { Tokens } from './tokens.ts'
+import { Typing } from './typing.ts'
+
+/** What the engine needs from outside. All of it is required, so that nothing is left out by mistake. */
+export interface Surroundings {
+  readonly config: Config
+  readonly clock: Clock
+  readonly storage: Storage
+  readonly broker: Broker
+  readonly tokens: Tokens
+  /** Told of faults of the server's own: what could not be done, and the error. No secret and no message is in it. */
+  readonly onFault: (doing: string, error: unknown) => void
+}
+
+export class Engine {
+  readonly config: Config
+  readonly clock: Clock
+  readonly storage: Storage
+  readonly tokens: Tokens
+  readonly hub: Hub
+  readonly typing: Typing
+  readonly memberships = new Memberships()
+  readonly fanout: Fanout
+  readonly unconnected = new Counts<string>()
+  readonly #broker: Broker
+  readonly #onFault: Surroundings['onFault']
+
+  private constructor({ config, clock, storage, broker, tokens, onFault }: Surroundings) {
+    this.config = config
+    this.clock = clock
+    this.storage = storage
+    this.tokens = tokens
+    this.#broker = broker
+    this.#onFault = onFault
+    this.hub = new Hub(broker)
+    this.typing = new Typing(clock)
+    this.fanout = new Fanout(storage, broker, this.hub, this.memberships, this.typing)
+  }
+
+  /** Joins the rooms and begins to listen to the broker. */
+  static async start(surroundings: Surroundings): Promise<Engine> {
+    const engine = new Engine(surroundings)
+    await surroundings.broker.start((publication) => engine.fanout.deliver(publication))
+    return engine
+  }
+
+  /** Begins a session on a new connection from `address`. The transport tells it what comes, and of the connection's end. */
+  open(socket: Socket, address: string): Session {
+    this.unconnected.add(address)
+    const session = new Session(this, socket, address)
+    const limit = this.config.limits.unauthenticatedPerAddress
+    if (limit > 0 && this.unconnected.of(address) > limit) session.close(4429)
+    return session
+  }
+
+  /** Does a command that came over HTTP (W7). */
+  call(caller: Caller, name: string, args: unknown, responder: Responder): void {
+    execute(this, caller, name, args, responder)
+  }
+
+  /** The error that a caller gets: what is none of the contract's is a fault of ours, told to the operator and not to the caller. */
+  toError(error: unknown, doing: string): FanfareError {
+    if (error instanceof FanfareError) return error
+    this.#onFault(doing, error)
+    return new FanfareError('internal', 'the server failed to do this; the fault is in its log')
+  }
+
+  /** Ends all sessions, then the broker and the storage, which first commits what it was asked for. */
+  async close(): Promise<void> {
+    for (const session of [...this.hub.all()]) session.close(4503)
+    await this.#broker.close()
+    await this.storage.close()
+  }
+}
+
+/** How many there are of each. */
+class Counts<Key> {
+  readonly #counts = new Map<Key, number>()
+
+  of(key: Key): number {
+    return this.#counts.get(key) ?? 0
+  }
+
+  add(key: Key): void {
+    this.#counts.set(key, this.of(key) + 1)
+  }
+
+  remove(key: Key): void {
+    if (this.of(key) > 1) this.#counts.set(key, this.of(key) - 1)
+    else this.#counts.delete(key)
+  }
+}

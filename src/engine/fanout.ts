@@ -1,0 +1,80 @@
+/**
+ * The fan-out: from a log entry to its audiences' frames, each made once, and on to the sessions. The server alone decides who hears
+ * what: the recipients are the participants as of the entry's commit (U2).
+ */
+import type { Broker, Delivery, Publication, TypingEnd } from '../broker/broker.ts'
+import { encodeEvent } from '../protocol/frames.ts'
+import type { LogEntry } from '../storage/storage.ts'
+import { encodeCursor } from './cursor.ts'
+import type { Hub } from './hub.ts'
+import type { Memberships, Participants } from './memberships.ts'
+import type { Typing } from './typing.ts'
+
+export class Fanout {
+  readonly #database: string
+  readonly #broker: Broker
+  readonly #hub: Hub
+  readonly #memberships: Memberships
+  readonly #typing: Typing
+  #position: number
+
+  constructor(
+    log: { readonly database: string; readonly position: number },
+    broker: Broker,
+    hub: Hub,
+    memberships: Memberships,
+    typing: Typing,
+  ) {
+    this.#database = log.database
+    this.#position = log.position
+    this.#broker = broker
+    this.#hub = hub
+    this.#memberships = memberships
+    this.#typing = typing
+  }
+
+  /** Everything at or before it was pushed to this node's sessions (R1). */
+  get cursor(): string {
+    return this.cursorAt(this.#position)
+  }
+
+  cursorAt(position: number): string {
+    return encodeCursor(this.#database, position)
+  }
+
+  /**
+   * Publishes a committed entry. It is called in the order of the log, and after the reply to the command that made the entry (E3).
+   * `held` is the membership that the command said it knew.
+   */
+  publish(entry: LogEntry, held: Participants | undefined): void {
+    const { place, membership, position, tellings } = entry
+    const participants = place && membership ? this.#memberships.learn(place.conversation, membership, held).users : []
+    const cursor = this.cursorAt(position)
+    const deliveries: Delivery[] = tellings.map(({ to, data }) => ({
+      recipients: to === 'participants' ? participants : to,
+      frame: encodeEvent(data, place, cursor),
+    }))
+    this.#broker.publish({ position, deliveries, endsTyping: typingEnd(entry) })
+  }
+
+  /** Hands a publication to this node's sessions; the typing that it ends goes first (T2). */
+  deliver({ position, deliveries, endsTyping }: Publication): void {
+    if (endsTyping) this.#typing.end(endsTyping)
+    for (const delivery of deliveries) this.#hub.deliver(delivery)
+    this.#position = Math.max(this.#position, position)
+  }
+}
+
+function typingEnd({ place, tellings }: LogEntry): TypingEnd | null {
+  if (!place) return null
+  const { conversation } = place
+  for (const { to, data } of tellings) {
+    if (data.record_type === 'message' && data.event_type === 'create') {
+      return { conversation, users: [data.record.created_by], left: false }
+    }
+    if (data.record_type === 'conversation' && data.event_type === 'delete' && to !== 'participants') {
+      return { conversation, users: to, left: true }
+    }
+  }
+  return null
+}

@@ -1,0 +1,54 @@
+/** The hub knows which sessions are on this node, by user, and hands them what is published to their user's channel. */
+import type { Broker, Delivery } from '../broker/broker.ts'
+import type { UserId } from '../protocol/ids.ts'
+import type { Session } from './session.ts'
+
+export class Hub {
+  readonly #broker: Broker
+  readonly #sessions = new Map<UserId, Session[]>()
+
+  constructor(broker: Broker) {
+    this.#broker = broker
+  }
+
+  /** From now on the session gets what is published to its user. */
+  attach(user: UserId, session: Session): void {
+    const sessions = this.#sessions.get(user)
+    if (sessions) {
+      sessions.push(session)
+    } else {
+      this.#sessions.set(user, [session])
+      this.#broker.subscribe(user)
+    }
+  }
+
+  /** Ends that; harmless when it never began. */
+  detach(user: UserId, session: Session): void {
+    const sessions = this.#sessions.get(user)
+    if (!sessions?.includes(session)) return
+    if (sessions.length > 1) {
+      sessions.splice(sessions.indexOf(session), 1)
+    } else {
+      this.#sessions.delete(user)
+      this.#broker.unsubscribe(user)
+    }
+  }
+
+  /** The user's sessions on this node, in the order they came. */
+  sessions(user: UserId): readonly Session[] {
+    return this.#sessions.get(user) ?? []
+  }
+
+  /** All sessions on this node. */
+  *all(): Iterable<Session> {
+    for (const sessions of this.#sessions.values()) yield* sessions
+  }
+
+  /** Pushes the frame to each recipient's sessions here. */
+  deliver({ recipients, frame }: Delivery): void {
+    for (const user of recipients) {
+      const sessions = this.#sessions.get(user)
+      if (sessions) for (const session of sessions) session.push(frame)
+    }
+  }
+}

@@ -1,0 +1,195 @@
+/** A session: one connection as the server sees it, from its `connect` to its end (S). */
+import { type CloseCode, closeCodes, FanfareError } from '../protocol/codes.ts'
+import type { ConnectResult } from '../protocol/commands.ts'
+import { type CommandFrame, decodeCommand, encodeReply, type Frame } from '../protocol/frames.ts'
+import type { ConversationId, SessionId, UserId } from '../protocol/ids.ts'
+import { typingExpiryMs, typingIntervalMs } from '../protocol/typing.ts'
+import { parseArgs } from './arguments.ts'
+import { commands, execute, type Responder } from './commands.ts'
+import type { Engine } from './engine.ts'
+import { uuidv7 } from './ids.ts'
+import type { Socket } from './socket.ts'
+import { type Admission, admit, Refusal } from './user-channels.ts'
+
+/** Who has not connected by then is closed with 4401 (S1). */
+export const connectTimeoutMs = 10_000
+/** The server pings this often (S5). */
+export const pingIntervalMs = 25_000
+/** Commands that may wait for the reply to `connect`. */
+const earlyCommands = 100
+
+type State = 'new' | 'connecting' | 'connected' | 'closed'
+
+export class Session {
+  readonly id: SessionId
+  /** The conversations whose typing it watches, and those in which it holds a lease: `Typing` keeps them. */
+  readonly watching = new Set<ConversationId>()
+  readonly typingIn = new Set<ConversationId>()
+  /** The peer's address, by which sessions that have not connected are counted. */
+  readonly address: string
+  readonly #engine: Engine
+  readonly #socket: Socket
+  #state: State = 'new'
+  #user: UserId | null = null
+  #listener = false
+  #early: CommandFrame[] = []
+  #cancelTimer: () => void
+
+  /** Made by `Engine.open` for each connection. */
+  constructor(engine: Engine, socket: Socket, address: string) {
+    this.#engine = engine
+    this.#socket = socket
+    this.address = address
+    this.id = `session/${uuidv7(engine.clock.now())}`
+    this.#cancelTimer = engine.clock.after(connectTimeoutMs, () => this.close(4401))
+  }
+
+  /** Whose session it is; null until it has connected. */
+  get user(): UserId | null {
+    return this.#user
+  }
+
+  /** Whether it only receives (U4). */
+  get listener(): boolean {
+    return this.#listener
+  }
+
+  get closed(): boolean {
+    return this.#state === 'closed'
+  }
+
+  /** A text frame came. It never throws: a frame that is no command costs the session, a bad command one reply (W1, W3). */
+  receive(text: string): void {
+    if (this.closed) return
+    const frame = decodeCommand(text)
+    if (typeof frame === 'string') this.close(4400)
+    else this.#take(frame)
+  }
+
+  /** A binary frame came, which is never a command (W1). */
+  receiveBinary(): void {
+    this.close(4400)
+  }
+
+  /** Sends a record event. */
+  push(frame: Frame): void {
+    this.#socket.send(frame)
+  }
+
+  /** Sends who is typing. */
+  pushTyping(frame: Frame): void {
+    this.#socket.send(frame)
+  }
+
+  /** The token now ends at `at` (milliseconds); the session is closed with 4401 then, unless it is given another (S4). */
+  expireAt(at: number): void {
+    if (this.#state === 'closed') return
+    const { clock } = this.#engine
+    this.#cancelTimer()
+    this.#cancelTimer = clock.after(at - clock.now(), () => this.close(4401))
+  }
+
+  /** Ends the session; the peer reads the code. Calling it again does nothing. */
+  close(code: CloseCode): void {
+    if (this.#state === 'closed') return
+    this.ended()
+    this.#socket.close(code, closeCodes[code].reason)
+  }
+
+  /** The connection has ended: nothing is left of the session in any other room. Calling it again does nothing. */
+  ended(): void {
+    if (this.#state === 'closed') return
+    const connected = this.#state === 'connected'
+    this.#state = 'closed'
+    this.#early = []
+    this.#cancelTimer()
+    if (connected) {
+      this.#engine.hub.detach(this.#user as UserId, this)
+      this.#engine.typing.forget(this)
+    } else {
+      this.#engine.unconnected.remove(this.address)
+    }
+  }
+
+  #take(frame: CommandFrame): void {
+    const { id, command, args = {} } = frame
+    if (this.#state === 'connected') {
+      execute(this.#engine, { user: this.#user, backend: false, session: this }, command, args, this.#responder(id))
+    } else if (this.#state === 'connecting') {
+      if (this.#early.push(frame) > earlyCommands) this.close(4429)
+    } else if (this.#state === 'new' && command === 'connect') {
+      void this.#connect(frame)
+    } else if (this.#state === 'new') {
+      this.#responder(id).error(new FanfareError('unauthorized', 'connect first'))
+      this.close(4401)
+    }
+  }
+
+  #responder(id: number | undefined): Responder {
+    if (id === undefined) return silent
+    return {
+      result: (result) => this.#socket.send(encodeReply({ id, result })),
+      error: (error) => this.#socket.send(encodeReply({ id, error: error.toJSON() })),
+    }
+  }
+
+  async #connect({ id, args = {} }: CommandFrame): Promise<void> {
+    const responder = this.#responder(id)
+    this.#state = 'connecting'
+    try {
+      const admission = await admit(this.#engine, parseArgs(commands.connect.args, args))
+      if (this.closed) return
+      this.#requireRoom(admission)
+      // In one turn: what is committed before it the cursor covers, what comes after it is pushed.
+      this.#attach(admission)
+      responder.result(this.#greeting(admission))
+    } catch (error) {
+      if (this.closed) return
+      responder.error(this.#engine.toError(error, 'connect'))
+      if (error instanceof Refusal) return this.close(error.closeCode)
+      this.#state = 'new'
+    }
+    const early = this.#early
+    this.#early = []
+    for (const frame of early) this.#take(frame)
+  }
+
+  #attach({ user, listener, expiresAt }: Admission): void {
+    this.#engine.unconnected.remove(this.address)
+    this.#state = 'connected'
+    this.#user = user
+    this.#listener = listener
+    this.#engine.hub.attach(user, this)
+    if (expiresAt === null) this.#cancelTimer()
+    else this.expireAt(expiresAt)
+  }
+
+  #greeting({ user, expiresAt }: Admission): ConnectResult {
+    return {
+      user,
+      session: this.id,
+      cursor: this.#engine.fanout.cursor,
+      resumed: false,
+      expires_at: expiresAt === null ? null : new Date(expiresAt).toISOString(),
+      settings: {
+        typing_interval_ms: typingIntervalMs,
+        typing_expiry_ms: typingExpiryMs,
+        ping_interval_ms: pingIntervalMs,
+        max_frame_bytes: this.#engine.config.limits.frameBytes,
+      },
+    }
+  }
+
+  #requireRoom({ user, listener }: Admission): void {
+    const { limits } = this.#engine.config
+    const limit = listener ? limits.listenersPerUser : limits.sessionsPerUser
+    const same = this.#engine.hub.sessions(user).filter((session) => session.listener === listener)
+    if (limit > 0 && same.length >= limit) {
+      const what = listener ? 'listeners' : 'sessions'
+      throw new Refusal(4429, new FanfareError('rate_limited', `${user} has ${limit} ${what}, the most there may be`))
+    }
+  }
+}
+
+/** A command without an id is not answered (W2). */
+const silent: Responder = { result() {}, error() {} }

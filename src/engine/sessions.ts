@@ -1,0 +1,102 @@
+/** Commands on the session itself (S1, S4, S5), and typing (T1, T4), which only sessions watch. */
+import { z } from 'zod'
+import { FanfareError } from '../protocol/codes.ts'
+import type { ConversationId } from '../protocol/ids.ts'
+import { conversationId } from './arguments.ts'
+import type { Call } from './call.ts'
+import type { CommandTable } from './command.ts'
+import type { Session } from './session.ts'
+
+type SessionCommand = 'connect' | 'refresh_token' | 'ping' | 'typing' | 'subscribe_typing' | 'unsubscribe_typing'
+
+const one = z.strictObject({ conversation: conversationId })
+
+export const sessionCommands: CommandTable<SessionCommand> = {
+  connect: {
+    callers: 'session',
+    args: z.strictObject({
+      token: z.string().optional(),
+      channel: z.string().optional(),
+      cursor: z.string().optional(),
+    }),
+    // A session's first command never comes here: see Session.
+    read: () => {
+      throw new FanfareError('conflict', 'this session is connected; open another one to be somebody else')
+    },
+  },
+
+  refresh_token: {
+    callers: 'session',
+    args: z.strictObject({ token: z.string() }),
+    read: async (call, { token }) => {
+      const { user, expiresAt } = await call.engine.tokens.verify(token)
+      if (user !== call.user) throw new FanfareError('unauthorized', "the token is another user's; the old one stands")
+      sessionOf(call).expireAt(expiresAt)
+      return { expires_at: new Date(expiresAt).toISOString() }
+    },
+  },
+
+  ping: {
+    callers: 'listener',
+    args: z.strictObject({}),
+    read: (call) => ({ cursor: call.engine.fanout.cursor }),
+  },
+
+  typing: {
+    callers: 'user',
+    args: z.strictObject({ conversation: conversationId, event: z.enum(['begin', 'pause', 'finished']) }),
+    read: (call, { conversation, event }) =>
+      asParticipant(call, conversation, () => {
+        if (call.caller.session?.closed) return {}
+        call.engine.typing.set(conversation, call.user, event, call.caller.session)
+        return {}
+      }),
+  },
+
+  subscribe_typing: {
+    callers: 'session',
+    args: one,
+    read: (call, { conversation }) =>
+      asParticipant(call, conversation, () => {
+        const session = sessionOf(call)
+        const limit = call.engine.config.limits.typingWatchesPerSession
+        if (limit > 0 && session.watching.size >= limit && !session.watching.has(conversation)) {
+          throw new FanfareError('conflict', `a session watches the typing of at most ${limit} conversations`, {
+            limit,
+          })
+        }
+        return { typing: session.closed ? {} : call.engine.typing.watch(conversation, session) }
+      }),
+  },
+
+  unsubscribe_typing: {
+    callers: 'session',
+    args: one,
+    read: (call, { conversation }) => {
+      call.engine.typing.unwatch(conversation, sessionOf(call))
+      return {}
+    },
+  },
+}
+
+function sessionOf(call: Call): Session {
+  if (!call.caller.session) throw new FanfareError('internal', 'this command needs a session')
+  return call.caller.session
+}
+
+/**
+ * Does `act` if the caller takes part in the conversation. Storage is asked only where this node has not heard of the conversation
+ * yet, and then `act` comes in the turn of its answer: behind earlier commands and before later ones, as everything does.
+ */
+function asParticipant<R>(call: Call, conversation: ConversationId, act: () => R): R | Promise<R> {
+  const { memberships, storage } = call.engine
+  const check = (participants: { has(user: string): boolean }) => {
+    if (!participants.has(call.user)) throw new FanfareError('not_found', `there is no ${conversation} for you`)
+    return act()
+  }
+  const known = memberships.get(conversation)
+  if (known) return check(known)
+  return storage.conversations.membership(conversation).then((membership) => {
+    return check(memberships.learn(conversation, membership))
+  })
+}

@@ -1,0 +1,198 @@
+/**
+ * Who is typing where (T). A state is a lease in this node's memory: it ends by time, by `finished`, with the session that holds it,
+ * with the user's leaving, or with his message. Nothing here touches storage (T6).
+ */
+import type { TypingEnd } from '../broker/broker.ts'
+import { encodeTyping } from '../protocol/frames.ts'
+import type { ConversationId, UserId } from '../protocol/ids.ts'
+import {
+  type TypingEntry,
+  type TypingSet,
+  type TypingState,
+  typingExpiryMs,
+  typingPushIntervalMs,
+  typingSetSize,
+} from '../protocol/typing.ts'
+import type { Clock } from './clock.ts'
+import type { Session } from './session.ts'
+
+interface Lease {
+  readonly entry: TypingEntry
+  /** Where it stands among those who began: the higher, the later. */
+  readonly order: number
+  readonly expiresAt: number
+  /** The session whose end ends it; null for a lease that was taken over HTTP. */
+  readonly holder: Session | null
+}
+
+/** A conversation in which somebody types or watches. */
+interface Place {
+  readonly leases: Map<UserId, Lease>
+  /** Leases that have ended and were not yet told of. */
+  readonly ended: Map<UserId, Lease>
+  readonly watchers: Set<Session>
+  /** Whether there is something that the watchers don't know. */
+  changed: boolean
+  pushedAt: number
+  cancelTimer: () => void
+}
+
+export class Typing {
+  readonly #clock: Clock
+  readonly #places = new Map<ConversationId, Place>()
+  #order = 0
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Takes, renews, changes or ends the user's lease (T1, T2). That he takes part was checked. */
+  set(conversation: ConversationId, user: UserId, state: TypingState, holder: Session | null): void {
+    if (state === 'finished') {
+      const place = this.#places.get(conversation)
+      if (place && this.#finish(conversation, place, user)) this.#settle(conversation, place)
+      return
+    }
+    const now = this.#clock.now()
+    const place = this.#place(conversation)
+    const before = place.leases.get(user)
+    if (before && before.holder !== holder) before.holder?.typingIn.delete(conversation)
+    holder?.typingIn.add(conversation)
+    place.leases.set(user, {
+      entry: { event: state, at: new Date(now).toISOString() },
+      order: before?.order ?? ++this.#order,
+      expiresAt: now + typingExpiryMs,
+      holder,
+    })
+    place.ended.delete(user)
+    // A lease that is only renewed is told again before its watchers would let it go by their own clocks (T5).
+    if (before?.entry.event !== state || now - place.pushedAt >= typingExpiryMs / 2) place.changed = true
+    this.#settle(conversation, place)
+  }
+
+  /** The session is told of this conversation's typing from now on; gives the set as it is (T4). */
+  watch(conversation: ConversationId, session: Session): TypingSet {
+    const place = this.#place(conversation)
+    place.watchers.add(session)
+    session.watching.add(conversation)
+    return setWithout(latest(place.leases), session.user)
+  }
+
+  unwatch(conversation: ConversationId, session: Session): void {
+    session.watching.delete(conversation)
+    const place = this.#places.get(conversation)
+    if (!place) return
+    place.watchers.delete(session)
+    this.#settle(conversation, place)
+  }
+
+  /** Ends these users' typing at once, before what comes next is pushed, whatever the pace would delay (T2). */
+  end({ conversation, users, left }: TypingEnd): void {
+    const place = this.#places.get(conversation)
+    if (!place) return
+    if (left) {
+      const gone = new Set(users)
+      for (const session of place.watchers) {
+        if (gone.has(session.user as UserId)) {
+          place.watchers.delete(session)
+          session.watching.delete(conversation)
+        }
+      }
+    }
+    let ended = false
+    for (const user of users) ended = this.#finish(conversation, place, user) || ended
+    if (ended) this.#push(conversation, place)
+    this.#settle(conversation, place)
+  }
+
+  /** The session has closed: what it held ends, and it watches no longer. */
+  forget(session: Session): void {
+    for (const conversation of [...session.watching]) this.unwatch(conversation, session)
+    for (const conversation of [...session.typingIn]) this.set(conversation, session.user as UserId, 'finished', null)
+  }
+
+  /** How many conversations are held in memory: none when nobody types or watches. */
+  get size(): number {
+    return this.#places.size
+  }
+
+  #place(conversation: ConversationId): Place {
+    let place = this.#places.get(conversation)
+    if (!place) {
+      place = {
+        leases: new Map(),
+        ended: new Map(),
+        watchers: new Set(),
+        changed: false,
+        pushedAt: Number.NEGATIVE_INFINITY,
+        cancelTimer: () => {},
+      }
+      this.#places.set(conversation, place)
+    }
+    return place
+  }
+
+  #finish(conversation: ConversationId, place: Place, user: UserId): boolean {
+    const lease = place.leases.get(user)
+    if (!lease) return false
+    place.leases.delete(user)
+    lease.holder?.typingIn.delete(conversation)
+    place.ended.set(user, {
+      ...lease,
+      entry: { event: 'finished', at: new Date(this.#clock.now()).toISOString() },
+    })
+    place.changed = true
+    return true
+  }
+
+  /** Lets run out what is over, pushes what may be pushed now, and wakes again when the next thing falls due. */
+  #settle(conversation: ConversationId, place: Place): void {
+    const now = this.#clock.now()
+    for (const [user, { expiresAt }] of place.leases) if (expiresAt <= now) this.#finish(conversation, place, user)
+    if (place.watchers.size === 0) {
+      place.changed = false
+      place.ended.clear()
+    }
+    const pushAt = place.pushedAt + typingPushIntervalMs
+    if (place.changed && pushAt <= now) this.#push(conversation, place)
+
+    place.cancelTimer()
+    place.cancelTimer = () => {}
+    if (place.leases.size === 0 && place.watchers.size === 0) {
+      this.#places.delete(conversation)
+      return
+    }
+    let wakeAt = place.changed ? pushAt : Number.POSITIVE_INFINITY
+    for (const { expiresAt } of place.leases.values()) wakeAt = Math.min(wakeAt, expiresAt)
+    if (wakeAt !== Number.POSITIVE_INFINITY) {
+      place.cancelTimer = this.#clock.after(wakeAt - now, () => this.#settle(conversation, place))
+    }
+  }
+
+  #push(conversation: ConversationId, place: Place): void {
+    const told = latest([...place.leases, ...place.ended])
+    const everybody = encodeTyping({ [conversation]: setWithout(told, null) })
+    const typists = new Set(told.map(([user]) => user))
+    for (const session of place.watchers) {
+      if (!typists.has(session.user as UserId)) {
+        session.pushTyping(everybody)
+        continue
+      }
+      // Nobody is sent his own typing, so a typist who watches is an audience of his own (T4).
+      const others = setWithout(told, session.user)
+      if (Object.keys(others).length > 0) session.pushTyping(encodeTyping({ [conversation]: others }))
+    }
+    place.ended.clear()
+    place.changed = false
+    place.pushedAt = this.#clock.now()
+  }
+}
+
+/** Those who began last, at most as many as a set holds (T3). */
+function latest(leases: Iterable<[UserId, Lease]>): [UserId, Lease][] {
+  return [...leases].sort(([, one], [, other]) => one.order - other.order).slice(-typingSetSize)
+}
+
+function setWithout(leases: readonly [UserId, Lease][], user: UserId | null): TypingSet {
+  return Object.fromEntries(leases.filter(([typist]) => typist !== user).map(([typist, { entry }]) => [typist, entry]))
+}

@@ -1,0 +1,101 @@
+/** A whole server for one test: a temporary folder, a free port, and an end of its own. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { SignJWT } from 'jose'
+import { type Config, defaultConfig, type Limits } from '../engine/config.ts'
+import type { ErrorBody } from '../protocol/codes.ts'
+import type { CommandName, Result } from '../protocol/commands.ts'
+import { type Server, type ServerOptions, startServer as start } from '../transport/server.ts'
+
+export type TestServerOptions = Partial<Omit<Config, 'limits'>> &
+  Partial<Pick<ServerOptions, 'clock' | 'demo' | 'origins'>> & { limits?: Partial<Limits> }
+
+/** The answer to a command over HTTP. */
+export interface HttpAnswer<R = unknown> {
+  readonly status: number
+  readonly headers: Headers
+  readonly result: R
+  readonly error: ErrorBody
+}
+
+export class TestServer {
+  readonly apiKey = 'api-key-of-a-test'
+  readonly tokenSecret = 'token-secret-of-a-test-32-bytes-long'
+  readonly folder: string
+  readonly #options: TestServerOptions
+  #server: Server | null = null
+  #port = 0
+
+  constructor(folder: string, options: TestServerOptions) {
+    this.folder = folder
+    this.#options = options
+  }
+
+  get url(): string {
+    if (!this.#server) throw new Error('the server is stopped')
+    return this.#server.url
+  }
+
+  /** Where sessions begin. */
+  get socketUrl(): string {
+    return `${this.url.replace('http', 'ws')}/v2/socket`
+  }
+
+  /** Starts it, on the port that it had before if there was one. */
+  async start(): Promise<void> {
+    const { limits, clock, demo = false, origins = [], ...config } = this.#options
+    this.#server = await start({
+      host: '127.0.0.1',
+      port: this.#port,
+      dataFolder: this.folder,
+      tokenSecret: this.tokenSecret,
+      apiKey: this.apiKey,
+      origins,
+      demo,
+      config: { ...defaultConfig, ...config, limits: { ...defaultConfig.limits, ...limits } },
+      ...(clock && { clock }),
+    })
+    this.#port = Number(new URL(this.#server.url).port)
+  }
+
+  async stop(): Promise<void> {
+    await this.#server?.close()
+    this.#server = null
+  }
+
+  /** A token for `user` (without `user/`), with any claim set otherwise; times in seconds. */
+  async token(user: string, claims: { [claim: string]: unknown } = {}): Promise<string> {
+    const now = Math.floor((this.#options.clock?.now() ?? Date.now()) / 1000)
+    return new SignJWT({ sub: user, iat: now, exp: now + 3_600, ...claims })
+      .setProtectedHeader({ alg: 'HS256' })
+      .sign(new TextEncoder().encode(this.tokenSecret))
+  }
+
+  /** Does a command over HTTP: as `as` by the API key, or with the headers given. */
+  async call<N extends CommandName>(
+    command: N,
+    args: object,
+    as?: `user/${string}`,
+    headers: Record<string, string> = {},
+  ): Promise<HttpAnswer<Result<N>>> {
+    const response = await fetch(`${this.url}/v2/${command}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${this.apiKey}`, ...(as && { 'fanfare-as': as }), ...headers },
+      body: JSON.stringify(args),
+    })
+    return { status: response.status, headers: response.headers, ...((await response.json()) as object) } as never
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+    await rm(this.folder, { recursive: true, force: true })
+  }
+}
+
+/** Starts a server that ends with its scope: `await using server = await startServer()`. */
+export async function startServer(options: TestServerOptions = {}): Promise<TestServer> {
+  const server = new TestServer(await mkdtemp(join(tmpdir(), 'fanfare-')), options)
+  await server.start()
+  return server
+}

@@ -1,0 +1,48 @@
+/** Errors over HTTP: the reply's error object with its status (W7). */
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { type ErrorCode, errorCodes, FanfareError } from '../protocol/codes.ts'
+
+/** After a refusal that names no time, a client comes back no sooner than this. */
+const retryAfterMs = 1_000
+
+/** Answers with `{"result":…}` or `{"error":…}`. */
+export function answer(response: ServerResponse, status: number, body: object): void {
+  if (response.headersSent) return
+  const text = JSON.stringify(body)
+  response.writeHead(status, {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(text),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  })
+  response.end(text)
+}
+
+/** Answers with an error; one that may be retried says when (`Retry-After`, in seconds). */
+export function answerError(response: ServerResponse, error: FanfareError): void {
+  const { status } = errorCodes[error.code]
+  if ((status === 429 || status === 503) && !response.headersSent) {
+    const waitMs = Number(error.details?.retry_after_ms ?? retryAfterMs)
+    response.setHeader('retry-after', Math.ceil(waitMs / 1000))
+  }
+  answer(response, status, { error })
+}
+
+/** Answers a request for a path or method that isn't there. */
+export function answerNothingHere(request: IncomingMessage, response: ServerResponse): void {
+  answerError(
+    response,
+    new FanfareError('not_found', `nothing is here for ${request.method}; commands are at POST /v2/…`),
+  )
+}
+
+/** Refuses to make a WebSocket of the connection, and ends it. */
+export function refuseUpgrade(tcp: Duplex, status: number, code: ErrorCode, message: string): void {
+  const body = JSON.stringify({ error: new FanfareError(code, message) })
+  tcp.on('error', () => {})
+  tcp.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  )
+}

@@ -1,0 +1,97 @@
+/** Commands over HTTP: `POST /v2/<command>` (W7). */
+import { createHash, timingSafeEqual } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Caller } from '../engine/call.ts'
+import { isSessionOnly } from '../engine/commands.ts'
+import type { Engine } from '../engine/engine.ts'
+import { FanfareError } from '../protocol/codes.ts'
+import { socketPath } from '../protocol/frames.ts'
+import { isUserId } from '../protocol/ids.ts'
+import { answer, answerError, answerNothingHere } from './http-error.ts'
+import { isAllowedOrigin, pathOf, readJson } from './request.ts'
+
+/** The application's backend may name thousands of users in one call. */
+const backendBodyBytes = 1_048_576
+
+/** Pages beside the commands; false when there is none at this path. */
+export type Pages = (request: IncomingMessage, response: ServerResponse) => Promise<boolean>
+
+export class HttpServer {
+  readonly #engine: Engine
+  readonly #apiKey: Buffer
+  readonly #origins: readonly string[]
+  readonly #pages: Pages
+
+  constructor(engine: Engine, apiKey: string, origins: readonly string[], pages: Pages) {
+    this.#engine = engine
+    this.#apiKey = digest(apiKey)
+    this.#origins = origins
+    this.#pages = pages
+  }
+
+  /** Answers one request. It never throws. */
+  async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      if (!isAllowedOrigin(request, this.#origins)) {
+        throw new FanfareError('forbidden', 'pages of this origin may not call: see --origins')
+      }
+      this.#allowOrigin(request, response)
+      const path = pathOf(request)
+      const command = /^\/v2\/([a-z_]+)$/.exec(path)?.[1]
+      if (command && request.method === 'POST') await this.#command(command, request, response)
+      else if (command && request.method === 'OPTIONS') response.writeHead(204).end()
+      else if (path === socketPath) this.#explainSocket(response)
+      else if (!(await this.#pages(request, response))) answerNothingHere(request, response)
+    } catch (error) {
+      answerError(response, this.#engine.toError(error, `${request.method} over HTTP`))
+    }
+  }
+
+  async #command(name: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const caller = await this.#caller(request)
+    if (isSessionOnly(name)) throw new FanfareError('unknown_command', `${name} is a command of sessions only`)
+    const { frameBytes } = this.#engine.config.limits
+    const limit = caller.backend ? Math.max(frameBytes && backendBodyBytes, frameBytes) : frameBytes
+    const args = await readJson(request, limit)
+    this.#engine.call(caller, name, args, {
+      result: (result) => answer(response, 200, { result }),
+      error: (error) => answerError(response, error),
+    })
+  }
+
+  /** Who calls: a user by his token, or the backend by the API key, perhaps on a user's behalf. */
+  async #caller({ headers }: IncomingMessage): Promise<Caller> {
+    const credential = /^Bearer (\S+)$/i.exec(headers.authorization ?? '')?.[1]
+    if (!credential) {
+      throw new FanfareError('unauthorized', 'give a token or the API key: Authorization: Bearer …')
+    }
+    const as = headers['fanfare-as']
+    if (timingSafeEqual(digest(credential), this.#apiKey)) {
+      if (as === undefined) return { user: null, backend: true, session: null }
+      if (!isUserId(as)) throw new FanfareError('invalid_argument', 'Fanfare-As is no user id, such as user/alice')
+      return { user: as, backend: true, session: null }
+    }
+    const { user } = await this.#engine.tokens.verify(credential)
+    if (as !== undefined) throw new FanfareError('forbidden', 'Fanfare-As goes with the API key only')
+    return { user, backend: false, session: null }
+  }
+
+  /** What a browser needs to let a page of an allowed origin read the answer. */
+  #allowOrigin({ headers }: IncomingMessage, response: ServerResponse): void {
+    response.setHeader('vary', 'origin')
+    if (headers.origin === undefined) return
+    response.setHeader('access-control-allow-origin', headers.origin)
+    response.setHeader('access-control-allow-headers', 'authorization, content-type')
+    response.setHeader('access-control-max-age', '600')
+  }
+
+  #explainSocket(response: ServerResponse): void {
+    response.setHeader('upgrade', 'websocket')
+    answer(response, 426, { error: new FanfareError('invalid_argument', 'this path is for WebSockets') })
+  }
+}
+
+/** Digests have one length, so that comparing them tells nothing of the key, its length included. */
+function digest(key: string): Buffer {
+  return createHash('sha256').update(key).digest()
+}

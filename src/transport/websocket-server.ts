@@ -1,0 +1,158 @@
+/** Sessions over WebSocket: this file is where bytes become commands, and frames become bytes (W1, S5). */
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { WebSocketServer as Acceptor, type WebSocket } from 'ws'
+import type { Clock } from '../engine/clock.ts'
+import type { Engine } from '../engine/engine.ts'
+import { pingIntervalMs, type Session } from '../engine/session.ts'
+import type { Socket } from '../engine/socket.ts'
+import type { CloseCode } from '../protocol/codes.ts'
+import { type Frame, socketPath } from '../protocol/frames.ts'
+import { frameBytes } from './frame-bytes.ts'
+import { refuseUpgrade } from './http-error.ts'
+import { isAllowedOrigin, pathOf } from './request.ts'
+
+/** A peer that has not answered a ping by then is dropped (S5). */
+const pongTimeoutMs = 10_000
+/** A peer that does not answer a close is cut off after this. */
+const closeTimeoutMs = 5_000
+/** A command has 64 KiB: nobody honest sends it in more pieces, and each piece costs memory (`ws` takes 16,384). */
+const mostFragments = 64
+const mostBufferedChunks = 1_024
+
+export class WebSocketServer {
+  readonly #engine: Engine
+  readonly #origins: readonly string[]
+  readonly #acceptor: Acceptor
+  readonly #connections = new Set<Connection>()
+
+  constructor(engine: Engine, origins: readonly string[]) {
+    this.#engine = engine
+    this.#origins = origins
+    // The types of ws lack the last three.
+    const options: ServerOptions & { maxFragments: number; maxBufferedChunks: number; closeTimeout: number } = {
+      noServer: true,
+      clientTracking: false,
+      // Compression costs memory for each session and leaks lengths of what stands beside a secret.
+      perMessageDeflate: false,
+      maxPayload: engine.config.limits.frameBytes,
+      maxFragments: mostFragments,
+      maxBufferedChunks: mostBufferedChunks,
+      closeTimeout: closeTimeoutMs,
+    }
+    this.#acceptor = new Acceptor(options)
+  }
+
+  /** Takes over an HTTP connection that asks to become a WebSocket, or refuses it. */
+  upgrade(request: IncomingMessage, tcp: Duplex, head: Buffer): void {
+    if (pathOf(request) !== socketPath) {
+      refuseUpgrade(tcp, 404, 'not_found', `a WebSocket is at ${socketPath} only`)
+    } else if (!isAllowedOrigin(request, this.#origins)) {
+      refuseUpgrade(tcp, 403, 'forbidden', 'pages of this origin may not connect: see --origins')
+    } else {
+      this.#acceptor.handleUpgrade(request, tcp, head, (webSocket) => this.#accept(webSocket, request, tcp))
+    }
+  }
+
+  #accept(webSocket: WebSocket, { socket }: IncomingMessage, tcp: Duplex): void {
+    const connection = new Connection(webSocket, tcp, this.#engine.clock)
+    this.#connections.add(connection)
+    webSocket.once('close', () => this.#connections.delete(connection))
+    connection.begin(this.#engine.open(connection, socket.remoteAddress ?? ''))
+  }
+
+  /** Cuts off whoever is still connected. Sessions were closed before, so this only ends those whose peers don't answer. */
+  close(): void {
+    for (const connection of this.#connections) connection.cut()
+  }
+}
+
+/** One connection. Frames of one event-loop turn go out in one write, and whole, past `ws`, which would frame each anew. */
+class Connection implements Socket {
+  readonly #webSocket: WebSocket
+  readonly #tcp: Duplex
+  readonly #clock: Clock
+  #queue: Uint8Array[] = []
+  #queuedBytes = 0
+  #closing = false
+  #cancelPing = () => {}
+
+  constructor(webSocket: WebSocket, tcp: Duplex, clock: Clock) {
+    this.#webSocket = webSocket
+    this.#tcp = tcp
+    this.#clock = clock
+  }
+
+  /** Hands what comes to the session, and begins to ping. */
+  begin(session: Session): void {
+    this.#webSocket.on('message', (data: Buffer, isBinary) => {
+      if (isBinary) session.receiveBinary()
+      else session.receive(data.toString('utf8'))
+    })
+    this.#webSocket.on('close', () => {
+      this.#closing = true
+      this.#cancelPing()
+      session.ended()
+    })
+    // ws closes the connection itself after an error of the peer's (1002, 1007, 1009), and tells of it by 'close'.
+    this.#webSocket.on('error', () => {})
+    this.#webSocket.on('pong', () => this.#pingLater(session))
+    this.#pingLater(session)
+  }
+
+  get bufferedBytes(): number {
+    return this.#queuedBytes + this.#tcp.writableLength
+  }
+
+  send(frame: Frame): void {
+    if (this.#closing) return
+    const bytes = frameBytes(frame)
+    this.#queuedBytes += bytes.length
+    if (this.#queue.push(bytes) === 1) flushLater(this)
+  }
+
+  close(code: CloseCode, reason: string): void {
+    if (this.#closing) return
+    this.flush()
+    this.#closing = true
+    this.#cancelPing()
+    this.#webSocket.close(code, reason)
+  }
+
+  /** Ends the connection without a word. */
+  cut(): void {
+    this.#webSocket.terminate()
+  }
+
+  /** Writes what was queued in this turn. */
+  flush(): void {
+    const queue = this.#queue
+    if (queue.length === 0) return
+    const bytes = queue.length === 1 ? (queue[0] as Uint8Array) : Buffer.concat(queue, this.#queuedBytes)
+    this.#queue = []
+    this.#queuedBytes = 0
+    if (this.#webSocket.readyState === this.#webSocket.OPEN) this.#tcp.write(bytes)
+  }
+
+  #pingLater(session: Session): void {
+    this.#cancelPing()
+    if (this.#closing) return
+    this.#cancelPing = this.#clock.after(pingIntervalMs, () => {
+      this.#webSocket.ping()
+      this.#cancelPing = this.#clock.after(pongTimeoutMs, () => session.close(4408))
+    })
+  }
+}
+
+let unflushed: Connection[] = []
+
+/** Writes the connection's queue at the end of this turn of the event loop, when everything that belongs together has come. */
+function flushLater(connection: Connection): void {
+  if (unflushed.push(connection) === 1) setImmediate(flushAll)
+}
+
+function flushAll(): void {
+  const connections = unflushed
+  unflushed = []
+  for (const connection of connections) connection.flush()
+}
