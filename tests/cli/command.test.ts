@@ -96,7 +96,7 @@ describe('what is asked for wrongly', () => {
       args: ['dev'],
       env: { FANFARE_HOST: '0.0.0.0' },
       says:
-        'FANFARE_HOST is "0.0.0.0", but it takes a host that only this machine can reach (127.0.0.1, ::1 or localhost), ' +
+        'FANFARE_HOST is "0.0.0.0", but it takes a host that only this machine can reach (127.0.0.1, ::1, localhost), ' +
         'since dev gives tokens to whoever asks; see fanfare dev --help',
     },
   ])('CLI $what is one line on stderr and exit code 2, and nothing is made', async ({ args, env = {}, says }) => {

@@ -101,7 +101,7 @@ test('L4 every limit has an option, whose default is the limit of the contract',
   for (const [key, value] of Object.entries(defaultLimits)) expect([key, byKey.get(key)]).toEqual([key, value])
 })
 
-test.each(['127.0.0.1', '127.1.2.3', '::1', '0:0:0:0:0:0:0:1', 'localhost'])('CLI dev listens on %s', (host) => {
+test.each(['127.0.0.1', '::1', 'localhost'])('CLI dev listens on %s', (host) => {
   expect(readSettings('dev', ['--host', host], {}).host).toBe(host)
 })
 
@@ -110,12 +110,14 @@ test.each([
   '::',
   '192.168.0.1',
   '128.0.0.1',
+  '127.0.0.1x',
+  'LOCALHOST.',
   '::ffff:10.0.0.1',
   'localhost.example.com',
   '127.0.0.1.example.com',
-])('CLI dev refuses to listen on %s, which others can reach, from wherever it comes', (host) => {
+])('CLI dev refuses to listen on %s, which others may reach, wherever it was said', (host) => {
   const takes =
-    'takes a host that only this machine can reach (127.0.0.1, ::1 or localhost), since dev gives tokens to whoever asks'
+    'takes a host that only this machine can reach (127.0.0.1, ::1, localhost), since dev gives tokens to whoever asks'
   expect(complaint(() => readSettings('dev', ['--host', host], {}))).toBe(
     `--host is "${host}", but it ${takes}; see fanfare dev --help`,
   )
