@@ -41,9 +41,15 @@ const rooms: readonly Room[] = [
   { name: 'engine', holds: ['src/engine/'], knows: ['protocol', ...seams], uses: ['zod', 'jose', 'node:crypto'] },
   { name: 'transport', holds: ['src/transport/'], knows: ['protocol', ...seams, 'engine'], uses: ['ws', 'node:*'] },
   {
+    name: 'server',
+    holds: ['src/server.ts'],
+    knows: ['protocol', ...seams, ...adapters, 'engine', 'transport'],
+    uses: ['node:*'],
+  },
+  {
     name: 'cli',
     holds: ['src/cli/'],
-    knows: ['protocol', ...seams, ...adapters, 'engine', 'transport', 'client'],
+    knows: ['protocol', ...seams, ...adapters, 'engine', 'transport', 'server', 'client'],
     uses: ['*'],
   },
 
@@ -52,7 +58,7 @@ const rooms: readonly Room[] = [
   {
     name: 'testing',
     holds: ['src/testing/'],
-    knows: ['protocol', ...seams, ...adapters, 'engine', 'transport', 'client'],
+    knows: ['protocol', ...seams, ...adapters, 'engine', 'transport', 'server', 'client'],
     uses: ['*'],
   },
 ]

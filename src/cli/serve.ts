@@ -2,7 +2,7 @@
 import { isIPv6 } from 'node:net'
 import { OperatorError } from '../engine/operator-error.ts'
 import { DatabaseUnusable } from '../storage/storage.ts'
-import { type Server, type ServerOptions, startServer } from '../transport/server.ts'
+import { type Server, type ServerOptions, startServer } from '../server.ts'
 import { codeOf } from './error-code.ts'
 import type { Command } from './options.ts'
 import { serverOptions } from './server-options.ts'

@@ -1,6 +1,6 @@
 /** From the command line and the environment to what the server needs. */
 import { type Config, noLimits } from '../engine/config.ts'
-import type { ServerOptions } from '../transport/server.ts'
+import type { ServerOptions } from '../server.ts'
 import { openDataFolder } from './data-folder.ts'
 import type { Command } from './options.ts'
 import { readSecret, secrets } from './secrets.ts'

@@ -6,7 +6,7 @@ import { SignJWT } from 'jose'
 import { type Config, defaultConfig, type Limits } from '../engine/config.ts'
 import type { ErrorBody } from '../protocol/codes.ts'
 import type { CommandName, Result } from '../protocol/commands.ts'
-import { type Server, type ServerOptions, startServer as start } from '../transport/server.ts'
+import { type Server, type ServerOptions, startServer as start } from '../server.ts'
 
 export type TestServerOptions = Partial<Omit<Config, 'limits'>> &
   Partial<Pick<ServerOptions, 'clock' | 'demo' | 'origins'>> & { limits?: Partial<Limits> }

@@ -1,7 +1,7 @@
 /** Sessions over WebSocket: this file is where bytes become commands, and frames become bytes (W1, S5). */
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { WebSocketServer as Acceptor, type WebSocket } from 'ws'
+import { WebSocketServer as Acceptor, type ServerOptions, type WebSocket } from 'ws'
 import type { Clock } from '../engine/clock.ts'
 import type { Engine } from '../engine/engine.ts'
 import { pingIntervalMs, type Session } from '../engine/session.ts'
