@@ -6,7 +6,6 @@ import { platform, type Signal } from './platform.ts'
 
 interface Call {
   readonly text: string
-  sent: boolean
   resolve(result: unknown): void
   reject(error: unknown): void
 }
@@ -34,7 +33,6 @@ export class Calls {
       }
       const call: Call = {
         text,
-        sent: false,
         resolve(result) {
           settle()
           resolve(result as Result<N>)
@@ -65,10 +63,10 @@ export class Calls {
     else call?.resolve(reply.result)
   }
 
-  /** The session is over: rejects what was sent and got no reply. What was not sent waits for the next session. */
+  /** The session is over: rejects what got no reply, which was all sent. What comes from now on waits for the next session. */
   disconnected(error: FanfareError): void {
     this.#write = null
-    for (const call of this.#calls.values()) if (call.sent) call.reject(error)
+    for (const call of this.#calls.values()) call.reject(error)
   }
 
   /** Rejects everything, and from now on each new call. */
@@ -88,7 +86,6 @@ export class Calls {
         }),
       )
     } else {
-      call.sent = true
       this.#write(call.text)
     }
   }

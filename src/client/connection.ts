@@ -146,7 +146,7 @@ export class Connection {
     }
     socket.onopen = () => {
       const args: Args<'connect'> = { token: this.#token ?? '', cursor: this.#handlers.cursor() }
-      if (socket === this.#socket) socket.send(JSON.stringify({ id: connectId, command: 'connect', args }))
+      socket.send(JSON.stringify({ id: connectId, command: 'connect', args }))
     }
     socket.onmessage = ({ data }: { data: string }) => {
       if (socket === this.#socket) this.#receive(JSON.parse(data))

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { afterEach, expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import type { ConnectionState } from '../../src/client/connection.ts'
@@ -145,6 +146,7 @@ test('C3 calls made before there is a connection are sent in order once there is
   const { chat } = opened
   const calls = ['one', 'two', 'three'].map((body) => chat.createMessage(cat, body))
   const session = await server.session()
+  chat.sendTypingIndicator(cat, 'begin')
   await session.begin()
   for (const body of ['one', 'two', 'three']) {
     const { id, args } = await session.command('create_message')
@@ -152,6 +154,7 @@ test('C3 calls made before there is a connection are sent in order once there is
     session.reply(id, { message: { body } })
   }
   expect(await Promise.all(calls)).toEqual([{ body: 'one' }, { body: 'two' }, { body: 'three' }])
+  expect(session.unread, 'typing does not wait').toEqual([])
 })
 
 test('C3 an aborted call rejects with the reason of its signal, and one that waits is never sent', async () => {
@@ -170,6 +173,18 @@ test('C3 an aborted call rejects with the reason of its signal, and one that wai
   flying.abort('no more')
   await expect(sent).rejects.toBe('no more')
   session.reply(id, { conversation: 0, message: 0 })
+})
+
+test('C3 a signal that outlives its calls keeps nothing of them', async () => {
+  await using server = await ScriptedServer.start()
+  using opened = await openSession(server)
+  const { signal } = new AbortController()
+  const calls = [opened.chat.getUnreadCount({ signal }), opened.chat.getUsers([], { signal })]
+  expect(getEventListeners(signal, 'abort')).toHaveLength(2)
+  opened.session.reply((await opened.session.command('get_unread_count')).id, {})
+  opened.session.fail((await opened.session.command('get_users')).id, 'internal')
+  await Promise.allSettled(calls)
+  expect(getEventListeners(signal, 'abort')).toEqual([])
 })
 
 test('C5 a token function is asked once for the first session and not for the next after a break', async () => {
@@ -388,7 +403,12 @@ test('C5 a token is asked for once at a time, also when the session ends while i
   await reached(opened.chat, 'connecting')
   expect(token).toHaveBeenCalledTimes(2)
   asked[1]?.('token-b')
-  expect(await (await server.session()).begin()).toMatchObject({ token: 'token-b' })
+  const again = await server.session()
+  expect(await again.begin()).toMatchObject({ token: 'token-b' })
+  await reached(opened.chat, 'connected')
+  // The next command that comes is not the refresh_token of the session before.
+  await answered(opened.chat, again)
+  expect(token).toHaveBeenCalledTimes(2)
 })
 
 test('C5 a refresh that is told there is no token closes the chat', async () => {
@@ -599,13 +619,43 @@ test('C1 close ends a chat that waits for its next attempt, and one that waits f
   expect(vi.getTimerCount()).toBe(0)
 
   const asked = Promise.withResolvers<string>()
-  using asking = openChat(server, { token: () => asked.promise })
+  const Never = vi.fn(WebSocket)
+  using asking = openChat(server, { token: () => asked.promise, WebSocket: Never })
   asking.chat.close()
   asked.resolve('too late')
-  await asked.promise
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(Never).not.toHaveBeenCalled()
   expect(asking.chat.state).toEqual({ status: 'closed', retryAt: null, error: null })
   expect(vi.getTimerCount()).toBe(0)
   expect(server.count).toBe(1)
+})
+
+test('C1 after close no callback is called, not even for what was on its way', async () => {
+  await using server = await ScriptedServer.start()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const events = vi.fn(() => chat.close())
+  chat.subscribe(events)
+  for (const seq of [1, 2]) session.send({ event: 'create', data: {}, conversation: cat, seq, cursor: `c${seq}` })
+  await session.closed
+  expect(events).toHaveBeenCalledTimes(1)
+  expect(chat.cursor).toBe('c1')
+})
+
+test('C1 a chat that is closed when it is about to try again asks for nothing any more', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  const token = vi.fn(() => 'token-a')
+  using opened = await openSession(server, { token })
+  const { chat, session } = opened
+  chat.onState(({ status }) => {
+    if (status === 'connecting') chat.close()
+  })
+  session.close(4401)
+  await reached(chat, 'waiting')
+  vi.advanceTimersByTime(500)
+  expect(chat.state).toEqual({ status: 'closed', retryAt: null, error: null })
+  expect(token).toHaveBeenCalledTimes(1)
 })
 
 test('C1 a chat that is closed by a callback of its own break stays closed', async () => {

@@ -192,6 +192,16 @@ test('T4 where the server refuses, nobody is seen typing, and the next session a
   expect(got).toEqual([{}])
 })
 
+test('C1 a callback that is gone before the set could be told is not called', async () => {
+  const { connection, typing } = watch()
+  await connection.asked[0]?.reply({ 'user/a': begin })
+  const later = vi.fn()
+  typing.subscribe(room, later)
+  typing.unsubscribe(room, later)
+  await Promise.resolve()
+  expect(later).not.toHaveBeenCalled()
+})
+
 test('C1 a callback that unsubscribes itself leaves no clock behind', async () => {
   const connection = new FakeConnection()
   const typing = new Typing(connection)
