@@ -1,0 +1,68 @@
+/** A connection in memory, whose wire a test pumps by hand: nothing crosses it, either way, before the test says so. */
+import type { Session } from '../engine/session.ts'
+import type { Socket } from '../engine/socket.ts'
+import type { CloseCode } from '../protocol/codes.ts'
+import type { Frame } from '../protocol/frames.ts'
+import type { Ending } from './raw-session.ts'
+
+/** The end that the session has is `Socket`; the rest of this class is the peer and the wire. */
+export class SocketPair implements Socket {
+  /** What the peer got, in order. */
+  readonly texts: string[] = []
+  #session: Session | null = null
+  #toPeer: Frame[] = []
+  #toServer: string[] = []
+  #closing: Ending | null = null
+  #ending: Ending | null = null
+
+  /** Hands what the peer says to the session. */
+  begin(session: Session): void {
+    this.#session = session
+  }
+
+  send(frame: Frame): void {
+    if (!this.#closing && !this.#ending) this.#toPeer.push(frame)
+  }
+
+  close(code: CloseCode, reason: string): void {
+    this.#closing ??= { code, reason }
+  }
+
+  get bufferedBytes(): number {
+    return this.#toPeer.reduce((bytes, { text }) => bytes + Buffer.byteLength(text), 0)
+  }
+
+  /** How the connection ended, as the peer saw it; null while it has not. */
+  get ending(): Ending | null {
+    return this.#ending
+  }
+
+  /** The peer says something; it stays on the wire until `pumpToServer`. */
+  say(text: string): void {
+    this.#toServer.push(text)
+  }
+
+  /** Carries at most `count` of the peer's frames to the session. */
+  pumpToServer(count = Number.POSITIVE_INFINITY): void {
+    for (const text of this.#toServer.splice(0, count)) this.#session?.receive(text)
+  }
+
+  /** Carries at most `count` frames to the peer, and the close behind them once they are through. */
+  pumpToPeer(count = Number.POSITIVE_INFINITY): void {
+    this.texts.push(...this.#toPeer.splice(0, count).map(({ text }) => text))
+    if (this.#closing && this.#toPeer.length === 0) this.#end(this.#closing)
+  }
+
+  /** The wire breaks: what is on it is lost, and nobody says goodbye. */
+  cut(): void {
+    this.#toPeer = []
+    this.#toServer = []
+    this.#end({ code: 1006, reason: '' })
+  }
+
+  #end(ending: Ending): void {
+    if (this.#ending) return
+    this.#ending = ending
+    this.#session?.ended()
+  }
+}

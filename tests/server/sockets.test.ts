@@ -1,0 +1,93 @@
+/** Both adapters of the socket seam: the WebSocket server, and the pair in memory that other tests stand on. */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { expect, vi } from 'vitest'
+import { WebSocket } from 'ws'
+import type { Session } from '../../src/engine/session.ts'
+import type { Socket } from '../../src/engine/socket.ts'
+import type { Ending } from '../../src/testing/raw-session.ts'
+import { type SocketStage, socketContract } from '../../src/testing/socket-contract.ts'
+import { startEngine } from '../../src/testing/start-engine.ts'
+import { WebSocketServer } from '../../src/transport/websocket-server.ts'
+
+socketContract('a pair in memory', openPair)
+socketContract('a WebSocket', openWebSocket)
+
+async function openPair(): Promise<SocketStage> {
+  const started = await startEngine()
+  const { engine } = started
+  const sessions: Session[] = []
+  const { open } = engine
+  engine.open = (socket, address) => keep(sessions, open.call(engine, socket, address))
+  const pair = started.open()
+  const session = sessions[0] as Session
+  return {
+    socket: pair,
+    session,
+    async taken() {
+      pair.pumpToPeer()
+      return pair.texts
+    },
+    async ended() {
+      pair.pumpToPeer()
+      return pair.ending as Ending
+    },
+    takeNothing() {},
+    takeAgain() {},
+    async vanish() {
+      pair.cut()
+    },
+    [Symbol.asyncDispose]: () => started[Symbol.asyncDispose](),
+  }
+}
+
+async function openWebSocket(): Promise<SocketStage> {
+  const started = await startEngine()
+  const { engine } = started
+  const sockets: Socket[] = []
+  const sessions: Session[] = []
+  const { open } = engine
+  engine.open = (socket, address) => keep(sessions, open.call(engine, keep(sockets, socket), address))
+  const transport = new WebSocketServer(engine, [])
+  const http = createServer().on('upgrade', (request, tcp, head) => transport.upgrade(request, tcp, head))
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
+
+  const peer = new WebSocket(`ws://127.0.0.1:${(http.address() as AddressInfo).port}/v2/socket`)
+  const texts: string[] = []
+  let ending: Ending | null = null
+  peer.on('message', (data) => texts.push(data.toString()))
+  peer.once('close', (code, reason) => {
+    ending = { code, reason: reason.toString() }
+  })
+  await new Promise((resolve) => peer.once('open', resolve))
+  const session = sessions[0] as Session
+  return {
+    socket: sockets[0] as Socket,
+    session,
+    async taken(count) {
+      await vi.waitFor(() => expect(ending !== null || texts.length >= count).toBe(true), { timeout: 10_000 })
+      return texts
+    },
+    async ended() {
+      await vi.waitFor(() => expect(ending).not.toBeNull(), { timeout: 10_000 })
+      return ending as unknown as Ending
+    },
+    takeNothing: () => peer.pause(),
+    takeAgain: () => peer.resume(),
+    async vanish() {
+      peer.terminate()
+      await vi.waitFor(() => expect(session.closed).toBe(true), { timeout: 10_000 })
+    },
+    async [Symbol.asyncDispose]() {
+      peer.terminate()
+      transport.close()
+      await new Promise((resolve) => http.close(resolve))
+      await started[Symbol.asyncDispose]()
+    },
+  }
+}
+
+function keep<T>(kept: T[], one: T): T {
+  kept.push(one)
+  return one
+}
