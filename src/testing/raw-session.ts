@@ -70,6 +70,15 @@ export class RawSession {
     this.webSocket.send(data)
   }
 
+  /** The reply to a command that was given by `send` with an `id` of the test's own: 1,000 or more, to be none of those that `command` gives. */
+  async reply(id: number): Promise<ReplyFrame> {
+    for (;;) {
+      const reply = this.frames.find((frame): frame is ReplyFrame => 'id' in frame && frame.id === id)
+      if (reply) return reply
+      await this.#frame()
+    }
+  }
+
   /**
    * Takes the first record event for which `matches` holds: of those that came already and were not taken yet, or the next one to come.
    * What it passes over stays for later calls; `frames` tells of the order. Rejects when the session ends before.
@@ -110,9 +119,14 @@ export class RawSession {
         this.#untaken.splice(this.#untaken.indexOf(found), 1)
         return found
       }
-      if (this.#ending) throw this.#endedError()
-      await new Promise<void>((resolve) => this.#wakes.add(resolve))
+      await this.#frame()
     }
+  }
+
+  /** Waits for another frame; rejects when the session ends instead. */
+  async #frame(): Promise<void> {
+    if (this.#ending) throw this.#endedError()
+    await new Promise<void>((resolve) => this.#wakes.add(resolve))
   }
 
   #receive(data: RawData): void {
@@ -120,9 +134,9 @@ export class RawSession {
     const frame = JSON.parse(text) as ReplyFrame | PushFrame
     this.texts.push(text)
     this.frames.push(frame)
+    this.#wake()
     if ('event' in frame) {
       this.#untaken.push(frame)
-      this.#wake()
       return
     }
     const reply = this.#replies.get(frame.id)
