@@ -15,9 +15,29 @@ interface Row<N extends CommandName> {
   readonly args: z.ZodType<Args<N>>
 }
 
-/** A command that leaves the log as it is. */
+/** A command that leaves the log as it is. What it asks of storage it gives back as it is, or as a `Later`. */
 export interface ReadCommand<N extends CommandName> extends Row<N> {
-  readonly read: (call: Call, args: Args<N>) => Result<N> | Promise<Result<N>>
+  readonly read: (call: Call, args: Args<N>) => Result<N> | Promise<Result<N>> | Later<Result<N>>
+}
+
+/**
+ * A result that is made of what storage says, in the turn in which it says it. A promise of a promise would come some turns later, and
+ * so the reply behind the pushes of what was committed since: who has just left would get one more page (E5).
+ */
+export class Later<R> {
+  /** Calls one of the two, once. */
+  readonly settle: (done: (result: R) => void, fail: (error: unknown) => void) => void
+
+  private constructor(settle: Later<R>['settle']) {
+    this.settle = settle
+  }
+
+  /** `make` may throw what the command is then answered with. */
+  static of<T, R>(asked: Promise<T>, make: (said: T) => R): Later<R> {
+    return new Later((done, fail) => {
+      asked.then((said) => done(make(said))).catch(fail)
+    })
+  }
 }
 
 /**

@@ -3,7 +3,7 @@ import { FanfareError } from '../protocol/codes.ts'
 import type { Args, CommandName } from '../protocol/commands.ts'
 import { parseArgs } from './arguments.ts'
 import { Call, type Caller } from './call.ts'
-import type { Command, CommandTable } from './command.ts'
+import { type Command, type CommandTable, Later } from './command.ts'
 import { conversationCommands } from './conversations.ts'
 import type { Engine } from './engine.ts'
 import { messageCommands } from './messages.ts'
@@ -49,8 +49,10 @@ export function execute(engine: Engine, caller: Caller, name: string, args: unkn
       return
     }
     const result = command.read(call, parsed)
-    if (result instanceof Promise) result.then((late) => responder.result(late), fail)
-    else responder.result(result)
+    const done = (answer: unknown) => responder.result(answer)
+    if (result instanceof Later) result.settle(done, fail)
+    else if (result instanceof Promise) result.then(done, fail)
+    else done(result)
   } catch (error) {
     fail(error)
   }

@@ -17,7 +17,7 @@ import {
   userId,
 } from './arguments.ts'
 import type { Call } from './call.ts'
-import type { CommandTable } from './command.ts'
+import { type CommandTable, Later } from './command.ts'
 import { uuidv7 } from './ids.ts'
 
 const titleBytes = 1_024
@@ -76,10 +76,11 @@ export const conversationCommands: CommandTable<ConversationCommand> = {
   get_conversations: {
     callers: 'user',
     args: z.strictObject({ limit: pageLimit, before: z.union([conversationId, time]).optional() }),
-    read: async (call, { limit, before }) => {
+    read: (call, { limit, before }) => {
       const length = pageLength(limit, call.engine.config.limits.pageLength)
       const below = before === undefined ? null : isConversationId(before) ? before : Date.parse(before)
-      return { conversations: await call.engine.storage.conversations.list(call.user, length, below) }
+      const asked = call.engine.storage.conversations.list(call.user, length, below)
+      return Later.of(asked, (conversations) => ({ conversations }))
     },
   },
 

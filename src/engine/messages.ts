@@ -16,7 +16,7 @@ import {
   time,
 } from './arguments.ts'
 import type { Call } from './call.ts'
-import type { CommandTable } from './command.ts'
+import { type CommandTable, Later } from './command.ts'
 import { uuidv7 } from './ids.ts'
 
 type MessageCommand = 'create_message' | 'edit_message' | 'delete_message' | 'get_messages' | 'get_events'
@@ -93,17 +93,17 @@ export const messageCommands: CommandTable<MessageCommand> = {
   get_events: {
     callers: 'user',
     args: z.strictObject({ conversation: conversationId, after_seq: seq, limit: pageLimit }),
-    read: async (call, { conversation, after_seq, limit }) => {
+    read: (call, { conversation, after_seq, limit }) => {
       const length = pageLength(limit, call.engine.config.limits.pageLength)
-      const events = await call.engine.storage.events.list(call.user, conversation, after_seq, length)
-      return {
+      const asked = call.engine.storage.events.list(call.user, conversation, after_seq, length)
+      return Later.of(asked, (events) => ({
         events: events.map(({ position, place, data }) => ({
           event: data.event_type,
           data,
           ...place,
           cursor: call.engine.fanout.cursorAt(position),
         })),
-      }
+      }))
     },
   },
 }

@@ -4,7 +4,7 @@ import { FanfareError } from '../protocol/codes.ts'
 import type { ConversationId } from '../protocol/ids.ts'
 import { conversationId } from './arguments.ts'
 import type { Call } from './call.ts'
-import type { CommandTable } from './command.ts'
+import { type CommandTable, Later } from './command.ts'
 import type { Session } from './session.ts'
 
 type SessionCommand = 'connect' | 'refresh_token' | 'ping' | 'typing' | 'subscribe_typing' | 'unsubscribe_typing'
@@ -88,7 +88,7 @@ function sessionOf(call: Call): Session {
  * Does `act` if the caller takes part in the conversation. Storage is asked only where this node has not heard of the conversation
  * yet, and then `act` comes in the turn of its answer: behind earlier commands and before later ones, as everything does.
  */
-function asParticipant<R>(call: Call, conversation: ConversationId, act: () => R): R | Promise<R> {
+function asParticipant<R>(call: Call, conversation: ConversationId, act: () => R): R | Later<R> {
   const { memberships, storage } = call.engine
   const check = (participants: { has(user: string): boolean }) => {
     if (!participants.has(call.user)) throw new FanfareError('not_found', `there is no ${conversation} for you`)
@@ -96,7 +96,7 @@ function asParticipant<R>(call: Call, conversation: ConversationId, act: () => R
   }
   const known = memberships.get(conversation)
   if (known) return check(known)
-  return storage.conversations.membership(conversation).then((membership) => {
+  return Later.of(storage.conversations.membership(conversation), (membership) => {
     return check(memberships.learn(conversation, membership))
   })
 }
