@@ -37,11 +37,20 @@ export async function readJson(request: IncomingMessage, limit: number): Promise
 async function read(request: IncomingMessage, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = []
   let length = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    length += chunk.length
-    if (limit > 0 && length > limit)
-      throw new FanfareError('too_large', `the body has more than ${limit} bytes`, { limit })
-    chunks.push(chunk)
+  // Not destroyed when left early, but read to its end: who still sends must not see a broken connection instead of the answer.
+  const body: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false })
+  try {
+    for await (const chunk of body) {
+      length += chunk.length
+      if (limit > 0 && length > limit) break
+      chunks.push(chunk)
+    }
+  } catch {
+    throw new FanfareError('invalid_argument', 'the body broke off; nothing was done')
+  }
+  if (limit > 0 && length > limit) {
+    request.resume()
+    throw new FanfareError('too_large', `the body has more than ${limit} bytes`, { limit })
   }
   return Buffer.concat(chunks)
 }
