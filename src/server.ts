@@ -64,7 +64,12 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const http = new HttpServer(engine, options.apiKey, options.origins, async (request, response) =>
     options.demo ? serveDemo(engine, request, response) : false,
   )
-  const server = createServer({ headersTimeout: headersTimeoutMs, requestTimeout: requestTimeoutMs })
+  const server = createServer({
+    headersTimeout: headersTimeoutMs,
+    requestTimeout: requestTimeoutMs,
+    // Some HTTP clients offer HTTP/2 with every request: those are answered as if they had not.
+    shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
+  })
   server.on('request', (request, response) => void http.answer(request, response))
   server.on('upgrade', (request, tcp, head) => sockets.upgrade(request, tcp, head))
 
