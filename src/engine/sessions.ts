@@ -89,9 +89,10 @@ function sessionOf(call: Call): Session {
  * yet, and then `act` comes in the turn of its answer: behind earlier commands and before later ones, as everything does.
  */
 function asParticipant<R>(call: Call, conversation: ConversationId, act: () => R): R | Later<R> {
-  const { memberships, storage } = call.engine
+  const { user, engine } = call
+  const { memberships, storage } = engine
   const check = (participants: { has(user: string): boolean }) => {
-    if (!participants.has(call.user)) throw new FanfareError('not_found', `there is no ${conversation} for you`)
+    if (!participants.has(user)) throw new FanfareError('not_found', `there is no ${conversation} for you`)
     return act()
   }
   const known = memberships.get(conversation)
