@@ -229,7 +229,7 @@ export class SqliteConversations {
     return { result: { conversation: conversationRecord(this.#db, conversation) }, entry: null }
   }
 
-  /** Who joins starts with everything before read. */
+  /** Who joins has read all that is before: his marker stands at the seq of joining. */
   #join(conversation: number, user: UserId, seq: number, admin: boolean): void {
     this.#db.run(
       `INSERT INTO membership (conversation, user, from_seq, to_seq, is_admin, last_read_seq)
@@ -238,7 +238,7 @@ export class SqliteConversations {
       user,
       seq,
       Number(admin),
-      seq - 1,
+      seq,
     )
   }
 

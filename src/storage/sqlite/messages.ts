@@ -30,14 +30,15 @@ export class SqliteMessages {
       conversation.last_message_seq === null
         ? undefined
         : messageAt(this.#db, conversation.key, conversation.last_message_seq)
+    // A clock that was set back must not put a later message before an earlier one.
+    const at = Math.max(act.at, last?.created_at ?? 0)
     const row: MessageRow = {
       conversation: conversation.key,
       seq,
       id: draft.id,
       created_by: act.actor,
-      // A clock that was set back must not put a later message before an earlier one.
-      created_at: Math.max(act.at, last?.created_at ?? 0),
-      updated_at: act.at,
+      created_at: at,
+      updated_at: at,
       body: draft.body,
       metadata: JSON.stringify(draft.metadata),
       attachment: draft.attachment && JSON.stringify(draft.attachment),
@@ -99,7 +100,7 @@ export class SqliteMessages {
       attachment:
         changes.attachment === undefined ? row.attachment : changes.attachment && JSON.stringify(changes.attachment),
       revision: row.revision + 1,
-      updated_at: act.at,
+      updated_at: Math.max(act.at, row.updated_at),
       edited_at: act.at,
       edited_by: act.actor,
     }
@@ -116,7 +117,8 @@ export class SqliteMessages {
     }
     if (row.deleted) return unchanged(found)
     const scrubbed: MessageRow = { ...row, body: '', metadata: '{}', attachment: null }
-    const tombstone: MessageRow = { ...scrubbed, deleted: 1, revision: row.revision + 1, updated_at: act.at }
+    const updatedAt = Math.max(act.at, row.updated_at)
+    const tombstone: MessageRow = { ...scrubbed, deleted: 1, revision: row.revision + 1, updated_at: updatedAt }
     const seq = this.#change(conversation, tombstone)
     scrubMessage(this.#db, conversation.key, row.seq)
     const original = messageRecord(scrubbed, conversation.id)
