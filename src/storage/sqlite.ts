@@ -60,39 +60,50 @@ export async function openSqlite(file: string, limits: StorageLimits): Promise<S
 /** Sends operations in batches: what is asked for while one batch is under way goes together into the next. */
 class StorageThread {
   readonly #worker: Worker
+  readonly #exit: Promise<void>
   #waiting: Pending[] = []
   #underWay: Pending[] = []
   #scheduled = false
-  #ended: string | null = null
+  /** Why nothing is taken any more; null while it is. */
+  #refusal: string | null = null
+  #closing: Promise<void> | null = null
   #whenIdle: (() => void) | null = null
 
   constructor(worker: Worker) {
     this.#worker = worker
     worker.on('message', (outcomes: Outcome[]) => this.#settle(outcomes))
     worker.on('error', (error) => this.#end(`the storage thread failed: ${String(error)}`))
-    worker.on('exit', () => this.#end('the storage is closed'))
+    this.#exit = new Promise((resolve) => {
+      worker.on('exit', () => {
+        this.#end('the storage thread has ended')
+        resolve()
+      })
+    })
   }
 
   operations(noun: string, names: readonly string[]) {
     return Object.fromEntries(names.map((verb) => [verb, (...args: unknown[]) => this.#ask([noun, verb, args])]))
   }
 
-  async close(): Promise<void> {
-    if (this.#ended) return
-    const exit = new Promise((resolve) => this.#worker.once('exit', resolve))
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.#refusal ??= 'the storage is closed'
     if (this.#waiting.length + this.#underWay.length > 0) {
       await new Promise<void>((resolve) => {
         this.#whenIdle = resolve
       })
     }
-    this.#ended = 'the storage is closed'
     this.#worker.postMessage('close')
-    await exit
+    await this.#exit
   }
 
   #ask(request: Request): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      if (this.#ended) return reject(new FanfareError('unavailable', this.#ended))
+      if (this.#refusal) return reject(new FanfareError('unavailable', this.#refusal))
       this.#waiting.push({ request, resolve, reject })
       if (this.#scheduled || this.#underWay.length > 0) return
       // After all sockets of this turn were read: their commands share one commit from the first one on.
@@ -105,7 +116,7 @@ class StorageThread {
   }
 
   #send(): void {
-    if (this.#waiting.length === 0 || this.#ended) return
+    if (this.#waiting.length === 0) return
     this.#underWay = this.#waiting
     this.#waiting = []
     this.#worker.postMessage(this.#underWay.map(({ request }) => request))
@@ -121,12 +132,12 @@ class StorageThread {
       if ('value' in outcome) pending.resolve(outcome.value as never)
       else pending.reject(toError(outcome.failure))
     }
-    if (this.#underWay.length === 0 && this.#waiting.length === 0) this.#whenIdle?.()
+    if (this.#underWay.length === 0) this.#whenIdle?.()
   }
 
   #end(reason: string): void {
-    this.#ended ??= reason
-    for (const { reject } of [...this.#underWay, ...this.#waiting]) reject(new FanfareError('unavailable', this.#ended))
+    this.#refusal ??= reason
+    for (const { reject } of [...this.#underWay, ...this.#waiting]) reject(new FanfareError('unavailable', reason))
     this.#underWay = []
     this.#waiting = []
     this.#whenIdle?.()
