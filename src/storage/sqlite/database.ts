@@ -1,11 +1,14 @@
 /** The database file: opening, its durability, its version, and statements that are prepared once. */
 import { randomUUID } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { DatabaseUnusable, type StorageLimits } from '../storage.ts'
 import { migrations } from './schema.ts'
 
 /** Below it two connections may corrupt a WAL database (sqlite.org/wal.html#walresetbug). */
 const oldestSqlite = [3, 51, 3]
+/** How long a statement waits for another process that has the database locked. */
+const busyTimeoutMs = 5_000
 
 export class Database {
   readonly limits: StorageLimits
@@ -19,8 +22,9 @@ export class Database {
   constructor(file: string, limits: StorageLimits) {
     this.limits = limits
     this.#lock = lock(file)
-    this.#sqlite = new DatabaseSync(file, { timeout: 5_000 })
     try {
+      refuseNewer(file)
+      this.#sqlite = new DatabaseSync(file, { timeout: busyTimeoutMs })
       this.#sqlite.exec(`
         PRAGMA journal_mode = WAL;
         PRAGMA synchronous = FULL;   -- an acknowledged commit survives a power cut; WAL's usual NORMAL may lose it
@@ -29,7 +33,7 @@ export class Database {
         PRAGMA wal_autocheckpoint = 4000;
       `)
       requireSqlite(this.#sqlite)
-      this.#migrate(file)
+      this.#migrate()
     } catch (error) {
       this.close()
       throw error
@@ -59,10 +63,21 @@ export class Database {
     return this.statement(text).run(...values) as { lastInsertRowid: number; changes: number }
   }
 
-  /** Empties the write-ahead log into the database, so that no scrubbed content is left in it. */
-  checkpoint(): void {
-    this.#sqlite.exec('PRAGMA wal_checkpoint(TRUNCATE)')
-    this.scrubbed = false
+  /**
+   * Empties the write-ahead log into the database, so that no scrubbed content is left in it. Returns false when that must be tried
+   * again: something else is reading the database just now, or the disk is full.
+   */
+  checkpoint(): boolean {
+    try {
+      // A reader, a backup for instance, may take its time: nobody shall wait for it here.
+      this.#sqlite.exec('PRAGMA busy_timeout = 0')
+      const { busy } = this.#sqlite.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get() as { busy: number }
+      return busy === 0
+    } catch {
+      return false
+    } finally {
+      this.#sqlite.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}`)
+    }
   }
 
   close(): void {
@@ -71,19 +86,33 @@ export class Database {
     this.#lock.close()
   }
 
-  #migrate(file: string): void {
-    const { user_version: version } = this.#sqlite.prepare('PRAGMA user_version').get() as { user_version: number }
-    if (version > migrations.length) {
-      throw new DatabaseUnusable(
-        `${file} was written by a newer fanfare (database version ${version}, this one knows ${migrations.length}); ` +
-          'nothing was changed: start the newer version, or use another data folder',
-      )
-    }
+  #migrate(): void {
+    const version = versionOf(this.#sqlite)
     for (const [index, migration] of migrations.entries()) {
       if (index < version) continue
       this.#sqlite.exec(`BEGIN IMMEDIATE; ${migration}; PRAGMA user_version = ${index + 1}; COMMIT`)
     }
     this.run(`INSERT OR IGNORE INTO meta (name, value) VALUES ('database', ?)`, randomUUID())
+  }
+}
+
+function versionOf(connection: DatabaseSync): number {
+  return (connection.prepare('PRAGMA user_version').get() as { user_version: number }).user_version
+}
+
+/** Looks without writing: whoever opens a database to write moves what a crash has left in its write-ahead log. */
+function refuseNewer(file: string): void {
+  if (!existsSync(file)) return
+  const connection = new DatabaseSync(file, { readOnly: true })
+  try {
+    const version = versionOf(connection)
+    if (version <= migrations.length) return
+    throw new DatabaseUnusable(
+      `${file} was written by a newer fanfare (database version ${version}, this one knows ${migrations.length}); ` +
+        'nothing was changed: start the newer version, or use another data folder',
+    )
+  } finally {
+    connection.close()
   }
 }
 

@@ -44,6 +44,13 @@ function serve(db: Database): void {
   const nouns = operations(db) as unknown as Record<string, Record<string, (...args: unknown[]) => unknown>>
   let checkpoint: NodeJS.Timeout | undefined
 
+  const checkpointSoon = () => {
+    checkpoint ??= setTimeout(() => {
+      checkpoint = undefined
+      if (!db.checkpoint()) checkpointSoon()
+    }, scrubDelayMs)
+  }
+
   const runOne = ([noun, verb, args]: Request): Outcome => {
     db.run('SAVEPOINT operation')
     try {
@@ -87,13 +94,12 @@ function serve(db: Database): void {
     port.postMessage(runBatch(batch))
     if (db.scrubbed) {
       db.scrubbed = false
-      checkpoint ??= setTimeout(() => {
-        checkpoint = undefined
-        db.checkpoint()
-      }, scrubDelayMs)
+      checkpointSoon()
     }
   })
 
+  // A crash may have come between a deletion and its checkpoint.
+  if (!db.checkpoint()) checkpointSoon()
   const { value: database } = db.get<{ value: string }>(`SELECT value FROM meta WHERE name = 'database'`) as never
   const { position } = db.get<{ position: number }>('SELECT coalesce(max(position), 0) AS position FROM event') as never
   port?.postMessage({ database, position } satisfies Opened)
