@@ -1,0 +1,73 @@
+import { describe, expect, it } from 'vitest'
+import { alice, bob, carol, codeOf, refusal } from '../../src/testing/storage-contract/stage.ts'
+import { storageContract } from '../../src/testing/storage-contract.ts'
+import { SqliteFolder } from './sqlite-folder.ts'
+
+storageContract('SQLite', (limits) => new SqliteFolder().opened(limits))
+
+describe('SQLite: batches', () => {
+  it('STORAGE an operation that fails leaves no trace, and does not hurt those it shares a commit with', async () => {
+    await using stage = await new SqliteFolder().stage()
+    const room = await stage.conversation(alice, [bob])
+    const unwritable = 1n as never // JSON has no such number: the fault comes after the title was written
+    const outcomes = await Promise.allSettled([
+      stage.say(alice, room, 'before'),
+      stage.update(alice, room, 'Half', unwritable),
+      stage.say(carol, room, 'from outside'),
+      stage.say(alice, room, 'after'),
+    ])
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected', 'fulfilled'])
+    expect((await stage.get(bob, room)).conversation).toMatchObject({ title: null, last_seq: 3 })
+    expect((await stage.messages(bob, room)).map(({ seq, body }) => [seq, body])).toEqual([
+      [3, 'after'],
+      [2, 'before'],
+    ])
+    expect(await stage.events(bob, room)).toHaveLength(3)
+  })
+
+  it('STORAGE a fault is told as what it is, not as an error of the contract', async () => {
+    await using stage = await new SqliteFolder().stage()
+    const room = await stage.conversation(alice, [bob])
+    await expect(refusal(stage.update(alice, room, 'Half', 1n as never))).rejects.toThrow('BigInt')
+    expect((await stage.say(alice, room, 'goes on')).entry).not.toBeNull()
+  })
+})
+
+describe('SQLite: closing', () => {
+  it('STORAGE close commits what was asked for before, and refuses what is asked for afterwards', async () => {
+    await using folder = new SqliteFolder()
+    const stage = await folder.stage()
+    const room = await stage.conversation(alice, [bob])
+    const { storage } = stage
+    const underWay = stage.say(alice, room, 'under way')
+    await new Promise(setImmediate)
+    const asked = Array.from({ length: 20 }, (_, index) => stage.say(alice, room, `${index}`))
+    const closed = storage.close()
+    const late = stage.say(alice, room, 'late')
+    expect(await refusal(late)).toMatchObject({ code: 'unavailable', retryable: true })
+    const acknowledged = await Promise.all([underWay, ...asked])
+    await closed
+    expect(await codeOf(stage.get(alice, room))).toBe('unavailable')
+    await stage.reopen()
+    expect((await stage.messages(bob, room)).toReversed()).toEqual(acknowledged.map(({ result }) => result.message))
+  })
+
+  it('STORAGE closing twice, or at once, is closing once, and each close waits for the end', async () => {
+    await using folder = new SqliteFolder()
+    const stage = await folder.stage()
+    const asked = stage.create(alice, [bob])
+    await Promise.all([stage.storage.close(), stage.storage.close()])
+    await stage.storage.close()
+    expect((await asked).result.created).toBe(true)
+    await stage.reopen()
+    expect(await stage.storage.conversations.list(bob, 10, null)).toHaveLength(1)
+  })
+
+  it('STORAGE what a closed database leaves is one file, beside the lock', async () => {
+    await using folder = new SqliteFolder()
+    const stage = await folder.stage()
+    await stage.conversation(alice, [bob])
+    await folder.close()
+    expect(Object.keys(folder.bytes())).toEqual(['fanfare.db', 'fanfare.db.lock'])
+  })
+})
