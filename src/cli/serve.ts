@@ -1,8 +1,8 @@
 /** `fanfare serve` and `fanfare dev`: from the options to a server that runs until it is told to stop. */
 import { isIPv6 } from 'node:net'
 import { OperatorError } from '../engine/operator-error.ts'
-import { DatabaseUnusable } from '../storage/storage.ts'
 import { type Server, type ServerOptions, startServer } from '../server.ts'
+import { DatabaseUnusable } from '../storage/storage.ts'
 import { codeOf } from './error-code.ts'
 import type { Command } from './options.ts'
 import { serverOptions } from './server-options.ts'

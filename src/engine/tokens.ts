@@ -14,6 +14,8 @@ export interface Proof {
 export const secretBytes = 32
 /** An application's clock may be ahead of ours by this much (S2). */
 const clockToleranceMs = 5_000
+/** The end of 9999, in seconds: a later time can't be told to the client (W8), and was most likely meant in milliseconds. */
+const latestExp = Date.UTC(10_000, 0) / 1000
 
 export class Tokens {
   readonly #secret: Uint8Array
@@ -38,6 +40,12 @@ export class Tokens {
     })
     const { sub, exp, iat } = payload as { sub: string; exp: number; iat: number }
     if (!isUserName(sub)) throw new FanfareError('unauthorized', "the token's sub is no user id (without user/)")
+    if (exp >= latestExp) {
+      throw new FanfareError(
+        'unauthorized',
+        "the token's exp lies beyond the year 9999: it is in seconds, not milliseconds",
+      )
+    }
     if (iat * 1000 > this.#clock.now() + clockToleranceMs) {
       throw new FanfareError('unauthorized', "the token's iat lies in the future: check the clock of who makes tokens")
     }
