@@ -33,13 +33,15 @@ export interface ServerOptions {
 export interface Server {
   /** Where it listens: `http://HOST:PORT`. */
   readonly url: string
-  /** Takes no more connections, ends all sessions, commits what was asked for, and is gone. Calling it again does nothing more. */
+  /** Drains (S7): takes no more sessions, answers what was asked for, ends all sessions, and is gone. Calling it again does nothing more. */
   close(): Promise<void>
 }
 
 /** Who dribbles a request's head or body is cut off after these. */
 const headersTimeoutMs = 10_000
 const requestTimeoutMs = 30_000
+/** When the server ends, calls over HTTP may still read their answers for this long. */
+const lastAnswersMs = 1_000
 
 /**
  * Opens the database and listens. Rejects with `DatabaseUnusable`, or with the system's error of `listen` (`EADDRINUSE`, …); then
@@ -85,11 +87,15 @@ export async function startServer(options: ServerOptions): Promise<Server> {
 
   let closing: Promise<void> | null = null
   const close = async () => {
+    // While sessions end it still listens, so that who comes is told to come back, and not left to guess.
+    await engine.drain()
+    await sockets.ended()
     const closed = new Promise((resolve) => server.close(resolve))
-    await engine.close()
-    sockets.close()
-    server.closeAllConnections()
+    const cut = setTimeout(() => server.closeAllConnections(), lastAnswersMs)
+    server.closeIdleConnections()
     await closed
+    clearTimeout(cut)
+    await engine.close()
   }
   const { port } = server.address() as AddressInfo
   const host = isIPv6(options.host) ? `[${options.host}]` : options.host

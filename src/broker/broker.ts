@@ -4,7 +4,7 @@
  * Every adapter passes the suite in `src/testing/broker-contract.ts`.
  */
 import type { Frame } from '../protocol/frames.ts'
-import type { ConversationId, UserId } from '../protocol/ids.ts'
+import type { ConversationId, SessionId, UserId } from '../protocol/ids.ts'
 
 /** The same bytes for everyone of one audience. */
 export interface Delivery {
@@ -18,6 +18,17 @@ export interface Publication {
   readonly deliveries: readonly Delivery[]
   /** Typing that this entry ends: its author's, who has sent what he typed, or that of those who left (T2). */
   readonly endsTyping: TypingEnd | null
+  /** The rotation that this entry is, and the session that asked for it (U6, U7). */
+  readonly rotation: SessionsEnd | null
+}
+
+/** A rotation ends the sessions that came to the user's channel before it, but for the one that asked for it. */
+export interface SessionsEnd {
+  readonly user: UserId
+  readonly rotatedAt: number
+  /** Whether it is the end of those who came with a token too, and not of listeners alone. */
+  readonly revoke: boolean
+  readonly by: SessionId | null
 }
 
 export interface TypingEnd {

@@ -54,6 +54,14 @@ export const count: Kind<number> = {
   show: String,
 }
 
+export const milliseconds: Kind<number> = {
+  placeholder: 'MS',
+  takes: 'a whole number of milliseconds',
+  repeatable: false,
+  read: (text) => wholeNumber(text, 86_400_000),
+  show: String,
+}
+
 function wholeNumber(text: string, highest: number): number | undefined {
   const number = Number(text)
   return /^\d+$/.test(text) && number <= highest ? number : undefined

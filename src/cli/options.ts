@@ -3,7 +3,7 @@
  * two secrets are no options, since whoever lists the processes of a machine reads their command lines: see `secrets.ts`.
  */
 import { defaultConfig, type Limits } from '../engine/config.ts'
-import { choice, count, flag, folder, host, type Kind, loopbackHost, origins, port } from './kind.ts'
+import { choice, count, flag, folder, host, type Kind, loopbackHost, milliseconds, origins, port } from './kind.ts'
 
 /** The commands that take options. */
 export type Command = 'serve' | 'dev'
@@ -89,6 +89,34 @@ export const options = {
     help: "Who makes conversations and changes their participants: everyone, or only the application's backend.",
     commands: everywhere,
   } satisfies Option<'everyone' | 'backend'>,
+  retentionDays: {
+    name: 'retention-days',
+    kind: count,
+    default: defaultConfig.retentionMs / 86_400_000,
+    help: 'For how many days what happened is kept to resume from; 0 keeps it for ever. Messages themselves always stay.',
+    commands: everywhere,
+  } satisfies Option<number>,
+  queueBytes: {
+    name: 'queue-bytes',
+    kind: count,
+    default: defaultConfig.queueBytes,
+    help: 'The most bytes that wait for one slow reader before its session ends, to resume later; 0 turns this limit off.',
+    commands: everywhere,
+  } satisfies Option<number>,
+  queuesBytes: {
+    name: 'queues-bytes',
+    kind: count,
+    default: defaultConfig.queuesBytes,
+    help: 'The most bytes that wait for all slow readers together; then the one furthest behind goes. 0 turns this limit off.',
+    commands: everywhere,
+  } satisfies Option<number>,
+  drainMs: {
+    name: 'drain-ms',
+    kind: milliseconds,
+    default: defaultConfig.drainMs,
+    help: 'Over how many milliseconds the sessions of a server that ends are told to come back.',
+    commands: everywhere,
+  } satisfies Option<number>,
   noLimits: {
     name: 'no-limits',
     kind: flag,

@@ -8,11 +8,23 @@ import { type Environment, readSettings } from './settings.ts'
 
 /** Reads and checks everything first, and only then makes the data folder and the secrets where they are missing. */
 export function serverOptions(command: Command, args: readonly string[], environment: Environment): ServerOptions {
-  const settings = readSettings(command, args, environment)
-  const { host, port, data, origins, listeners, conversations, noLimits: unlimited, ...limits } = settings
-  const config: Config = { limits: unlimited ? noLimits : limits, listeners, conversations }
+  const { host, port, data, origins, noLimits: unlimited, ...others } = readSettings(command, args, environment)
+  const { listeners, conversations, queueBytes, queuesBytes, retentionDays, drainMs, ...limits } = others
+  const config: Config = {
+    limits: unlimited ? noLimits : limits,
+    listeners,
+    conversations,
+    queueBytes: orNoLimit(queueBytes),
+    queuesBytes: orNoLimit(queuesBytes),
+    retentionMs: orNoLimit(retentionDays) * 86_400_000,
+    drainMs,
+  }
   const dataFolder = openDataFolder(data)
   const tokenSecret = readSecret(secrets.tokenSecret, dataFolder, environment)
   const apiKey = readSecret(secrets.apiKey, dataFolder, environment)
   return { host, port, dataFolder, tokenSecret, apiKey, origins, config, demo: command === 'dev' }
+}
+
+function orNoLimit(value: number): number {
+  return value === 0 ? Number.POSITIVE_INFINITY : value
 }

@@ -158,6 +158,7 @@ export class Connection {
   }
 
   #receive(frame: ReplyFrame | PushFrame): void {
+    if ('gap' in frame) return
     if ('id' in frame) {
       if (frame.id > connectId) this.#calls.reply(frame)
       else if (frame.id === connectId) {

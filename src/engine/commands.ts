@@ -34,7 +34,15 @@ export function isSessionOnly(name: string): boolean {
 
 /** Does one command and answers it. It never throws. The reply comes before the event that the command makes (E3). */
 export function execute(engine: Engine, caller: Caller, name: string, args: unknown, responder: Responder): void {
-  const fail = (error: unknown) => responder.error(engine.toError(error, name))
+  const done = (result: unknown) => {
+    responder.result(result)
+    engine.answered()
+  }
+  const fail = (error: unknown) => {
+    responder.error(engine.toError(error, name))
+    engine.answered()
+  }
+  engine.began()
   try {
     const command = table.get(name as CommandName)
     if (!command) throw new FanfareError('unknown_command', `there is no command ${JSON.stringify(name.slice(0, 64))}`)
@@ -42,14 +50,16 @@ export function execute(engine: Engine, caller: Caller, name: string, args: unkn
     const call = new Call(engine, caller)
     const parsed = parseArgs(command.args, args) as Args<CommandName>
     if ('write' in command) {
-      command.write(call, parsed).then(({ result, entry }) => {
-        responder.result(result)
-        if (entry) engine.fanout.publish(entry, call.held)
-      }, fail)
+      command
+        .write(call, parsed)
+        .then(({ result, entry }) => {
+          done(result)
+          if (entry) engine.fanout.publish(entry, call.held, caller.session?.id ?? null)
+        }, fail)
+        .catch((error: unknown) => engine.toError(error, `publishing what ${name} did`))
       return
     }
     const result = command.read(call, parsed)
-    const done = (answer: unknown) => responder.result(answer)
     if (result instanceof Later) result.settle(done, fail)
     else if (result instanceof Promise) result.then(done, fail)
     else done(result)

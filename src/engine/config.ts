@@ -28,6 +28,14 @@ export interface Config {
   readonly listeners: boolean
   /** Who makes conversations and changes their participants: everyone, or only the application's backend (M1). */
   readonly conversations: 'everyone' | 'backend'
+  /** Bytes that may wait in one session's queue (S6). */
+  readonly queueBytes: number
+  /** Bytes that may wait in all of them together (S6). */
+  readonly queuesBytes: number
+  /** How long the event log is kept, in milliseconds (R3). */
+  readonly retentionMs: number
+  /** Over how long the sessions of a server that ends are told to come back, in milliseconds (S7). */
+  readonly drainMs: number
 }
 
 export const defaultLimits: Limits = {
@@ -46,4 +54,12 @@ export const defaultLimits: Limits = {
 /** What `--no-limits` sets: every limit turned off, for benchmarks. */
 export const noLimits: Limits = Object.fromEntries(Object.keys(defaultLimits).map((name) => [name, 0])) as never
 
-export const defaultConfig: Config = { limits: defaultLimits, listeners: false, conversations: 'everyone' }
+export const defaultConfig: Config = {
+  limits: defaultLimits,
+  listeners: false,
+  conversations: 'everyone',
+  queueBytes: 1_048_576,
+  queuesBytes: 268_435_456,
+  retentionMs: 30 * 86_400_000,
+  drainMs: 5_000,
+}

@@ -9,6 +9,8 @@ import type { Config } from './config.ts'
 import { Fanout } from './fanout.ts'
 import { Hub } from './hub.ts'
 import { Memberships } from './memberships.ts'
+import { Queues } from './queues.ts'
+import { Retention } from './retention.ts'
 import { Session } from './session.ts'
 import type { Socket } from './socket.ts'
 import type { Tokens } from './tokens.ts'
@@ -35,8 +37,16 @@ export class Engine {
   readonly memberships = new Memberships()
   readonly fanout: Fanout
   readonly unconnected = new Counts<string>()
+  /** All that are open, those that have not connected included. */
+  readonly sessions = new Set<Session>()
+  readonly queues: Queues
   readonly #broker: Broker
+  readonly #retention: Retention
   readonly #onFault: Surroundings['onFault']
+  #draining = false
+  /** Commands that are not answered yet. */
+  #underWay = 0
+  #whenAnswered: (() => void) | null = null
 
   private constructor({ config, clock, storage, broker, tokens, onFault }: Surroundings) {
     this.config = config
@@ -47,7 +57,9 @@ export class Engine {
     this.#onFault = onFault
     this.hub = new Hub(broker)
     this.typing = new Typing(clock)
+    this.queues = new Queues(config.queuesBytes)
     this.fanout = new Fanout(storage, broker, this.hub, this.memberships, this.typing)
+    this.#retention = new Retention(storage.events, clock, config.retentionMs, onFault)
   }
 
   /** Joins the rooms and begins to listen to the broker. */
@@ -61,14 +73,47 @@ export class Engine {
   open(socket: Socket, address: string): Session {
     this.unconnected.add(address)
     const session = new Session(this, socket, address)
+    this.sessions.add(session)
     const limit = this.config.limits.unauthenticatedPerAddress
-    if (limit > 0 && this.unconnected.of(address) > limit) session.close(4429)
+    if (this.#draining) session.close(4503, `${this.config.drainMs}`)
+    else if (limit > 0 && this.unconnected.of(address) > limit) session.close(4429)
     return session
   }
 
   /** Does a command that came over HTTP (W7). */
   call(caller: Caller, name: string, args: unknown, responder: Responder): void {
     execute(this, caller, name, args, responder)
+  }
+
+  /** Whether the server is about to end: no session begins any more, and no command is read (S7). */
+  get draining(): boolean {
+    return this.#draining
+  }
+
+  /** A command is under way. Each is answered once. */
+  began(): void {
+    this.#underWay++
+  }
+
+  answered(): void {
+    this.#underWay--
+    if (this.#underWay === 0) this.#whenAnswered?.()
+  }
+
+  /**
+   * Begins to end: reads no more commands, answers those that were read, then closes all sessions, each with its own moment to come back,
+   * so that they do not all come at once (S7).
+   */
+  async drain(): Promise<void> {
+    this.#draining = true
+    if (this.#underWay > 0) {
+      await new Promise<void>((resolve) => {
+        this.#whenAnswered = resolve
+      })
+    }
+    for (const session of [...this.sessions]) {
+      session.close(4503, `${Math.floor(Math.random() * this.config.drainMs)}`)
+    }
   }
 
   /** The error that a caller gets: what is none of the contract's is a fault of ours, told to the operator and not to the caller. */
@@ -78,9 +123,10 @@ export class Engine {
     return new FanfareError('internal', 'the server failed to do this; the fault is in its log')
   }
 
-  /** Ends all sessions, then the broker and the storage, which first commits what it was asked for. */
+  /** Drains, then ends the broker and the storage. */
   async close(): Promise<void> {
-    for (const session of [...this.hub.all()]) session.close(4503)
+    this.#retention.stop()
+    await this.drain()
     await this.#broker.close()
     await this.storage.close()
   }

@@ -4,14 +4,16 @@
  */
 import type { Broker, Delivery, Publication, TypingEnd } from '../broker/broker.ts'
 import { encodeEvent } from '../protocol/frames.ts'
+import type { SessionId } from '../protocol/ids.ts'
 import type { LogEntry } from '../storage/storage.ts'
 import { encodeCursor } from './cursor.ts'
 import type { Hub } from './hub.ts'
 import type { Memberships, Participants } from './memberships.ts'
 import type { Typing } from './typing.ts'
+import { endSessions } from './user-channels.ts'
 
 export class Fanout {
-  readonly #database: string
+  readonly #epoch: string
   readonly #broker: Broker
   readonly #hub: Hub
   readonly #memberships: Memberships
@@ -19,13 +21,13 @@ export class Fanout {
   #position: number
 
   constructor(
-    log: { readonly database: string; readonly position: number },
+    log: { readonly epoch: string; readonly position: number },
     broker: Broker,
     hub: Hub,
     memberships: Memberships,
     typing: Typing,
   ) {
-    this.#database = log.database
+    this.#epoch = log.epoch
     this.#position = log.position
     this.#broker = broker
     this.#hub = hub
@@ -39,28 +41,34 @@ export class Fanout {
   }
 
   cursorAt(position: number): string {
-    return encodeCursor(this.#database, position)
+    return encodeCursor(this.#epoch, position)
   }
 
   /**
    * Publishes a committed entry. It is called in the order of the log, and after the reply to the command that made the entry (E3).
-   * `held` is the membership that the command said it knew.
+   * `held` is the membership that the command said it knew, `by` the session that it came from.
    */
-  publish(entry: LogEntry, held: Participants | undefined): void {
-    const { place, membership, position, tellings } = entry
+  publish(entry: LogEntry, held: Participants | undefined, by: SessionId | null): void {
+    const { place, membership, position, tellings, rotation } = entry
     const participants = place && membership ? this.#memberships.learn(place.conversation, membership, held).users : []
     const cursor = this.cursorAt(position)
     const deliveries: Delivery[] = tellings.map(({ to, data }) => ({
       recipients: to === 'participants' ? participants : to,
       frame: encodeEvent(data, place, cursor),
     }))
-    this.#broker.publish({ position, deliveries, endsTyping: typingEnd(entry) })
+    this.#broker.publish({
+      position,
+      deliveries,
+      endsTyping: typingEnd(entry),
+      rotation: rotation ? { ...rotation, by } : null,
+    })
   }
 
-  /** Hands a publication to this node's sessions; the typing that it ends goes first (T2). */
-  deliver({ position, deliveries, endsTyping }: Publication): void {
+  /** Hands a publication to this node's sessions; the typing (T2) and the sessions (U6) that it ends go first. */
+  deliver({ position, deliveries, endsTyping, rotation }: Publication): void {
     if (endsTyping) this.#typing.end(endsTyping)
-    for (const delivery of deliveries) this.#hub.deliver(delivery)
+    if (rotation) endSessions(this.#hub.sessions(rotation.user), rotation)
+    for (const delivery of deliveries) this.#hub.deliver(delivery, position)
     this.#position = Math.max(this.#position, position)
   }
 }

@@ -39,16 +39,11 @@ export class Hub {
     return this.#sessions.get(user) ?? []
   }
 
-  /** All sessions on this node. */
-  *all(): Iterable<Session> {
-    for (const sessions of this.#sessions.values()) yield* sessions
-  }
-
-  /** Pushes the frame to each recipient's sessions here. */
-  deliver({ recipients, frame }: Delivery): void {
+  /** Pushes the frame of the entry at `position` to each recipient's sessions here. */
+  deliver({ recipients, frame }: Delivery, position: number): void {
     for (const user of recipients) {
       const sessions = this.#sessions.get(user)
-      if (sessions) for (const session of sessions) session.push(frame)
+      if (sessions) for (const session of sessions) session.push(frame, position)
     }
   }
 }

@@ -4,17 +4,22 @@ import type { ConnectResult } from '../protocol/commands.ts'
 import { type CommandFrame, decodeCommand, encodeReply, type Frame } from '../protocol/frames.ts'
 import type { ConversationId, SessionId, UserId } from '../protocol/ids.ts'
 import { typingExpiryMs, typingIntervalMs } from '../protocol/typing.ts'
+import type { LogPlace } from '../storage/storage.ts'
 import { parseArgs } from './arguments.ts'
+import { CatchUp } from './catch-up.ts'
 import { commands, execute, type Responder } from './commands.ts'
+import { decodeCursor } from './cursor.ts'
 import type { Engine } from './engine.ts'
 import { uuidv7 } from './ids.ts'
 import type { Socket } from './socket.ts'
-import { type Admission, admit, Refusal } from './user-channels.ts'
+import { type Admission, admissionOf, askAdmission, claimOf, Refusal } from './user-channels.ts'
 
 /** Who has not connected by then is closed with 4401 (S1). */
 export const connectTimeoutMs = 10_000
 /** The server pings this often (S5). */
 export const pingIntervalMs = 25_000
+/** A session that the server could not catch up comes back after this long. */
+const retryAfterFaultMs = 1_000
 /** Commands that may wait for the reply to `connect`. */
 const earlyCommands = 100
 
@@ -32,7 +37,11 @@ export class Session {
   #state: State = 'new'
   #user: UserId | null = null
   #listener = false
+  #rotatedAt = 0
   #early: CommandFrame[] = []
+  /** Null once nothing is missing. */
+  #catchUp: CatchUp | null = null
+  #behind = false
   #cancelTimer: () => void
 
   /** Made by `Engine.open` for each connection. */
@@ -54,13 +63,24 @@ export class Session {
     return this.#listener
   }
 
+  /** When the channel that it came to had last been rotated. */
+  get rotatedAt(): number {
+    return this.#rotatedAt
+  }
+
   get closed(): boolean {
     return this.#state === 'closed'
   }
 
+  /** Everything at or before it was sent to this session (R1). */
+  get cursor(): string {
+    const { fanout } = this.#engine
+    return this.#catchUp ? fanout.cursorAt(this.#catchUp.position) : fanout.cursor
+  }
+
   /** A text frame came. It never throws: a frame that is no command costs the session, a bad command one reply (W1, W3). */
   receive(text: string): void {
-    if (this.closed) return
+    if (this.closed || this.#engine.draining) return
     const frame = decodeCommand(text)
     if (typeof frame === 'string') this.close(4400)
     else this.#take(frame)
@@ -71,14 +91,34 @@ export class Session {
     this.close(4400)
   }
 
-  /** Sends a record event. */
-  push(frame: Frame): void {
-    this.#socket.send(frame)
+  /** Sends a record event, which stands at `position` in the log. */
+  push(frame: Frame, position: number): void {
+    if (this.#catchUp) this.#catchUp.passBy(position)
+    else this.#socket.send(frame)
   }
 
-  /** Sends who is typing. */
+  /** Sends who is typing, unless the peer is so far behind that it has better things to read (S6). */
   pushTyping(frame: Frame): void {
-    this.#socket.send(frame)
+    if (this.#socket.bufferedBytes <= this.#engine.config.queueBytes / 2) this.#socket.send(frame)
+  }
+
+  /**
+   * The transport tells that after a write something still waits for the peer. It may wait up to a limit, its own and that of all together;
+   * then the session ends, and the peer comes back for what it missed (S6).
+   */
+  fellBehind(): void {
+    if (this.closed) return
+    const bytes = this.#socket.bufferedBytes
+    this.#engine.queues.note(this, bytes)
+    if (bytes > this.#engine.config.queueBytes) this.close(4409)
+    if (this.closed || this.#behind) return
+    this.#behind = true
+    this.#socket.whenDrained(() => {
+      this.#behind = false
+      if (this.closed) return
+      if (this.#socket.bufferedBytes > 0) this.fellBehind()
+      else this.#engine.queues.note(this, 0)
+    })
   }
 
   /** The token now ends at `at` (milliseconds); the session is closed with 4401 then, unless it is given another (S4). */
@@ -89,11 +129,12 @@ export class Session {
     this.#cancelTimer = clock.after(at - clock.now(), () => this.close(4401))
   }
 
-  /** Ends the session; the peer reads the code. Calling it again does nothing. */
-  close(code: CloseCode): void {
+  /** Ends the session; the peer reads the code, and what there is to say besides. Calling it again does nothing. */
+  close(code: CloseCode, detail = ''): void {
     if (this.#state === 'closed') return
     this.ended()
-    this.#socket.close(code, closeCodes[code].reason)
+    const { reason } = closeCodes[code]
+    this.#socket.close(code, detail ? `${reason} ${detail}` : reason)
   }
 
   /** The connection has ended: nothing is left of the session in any other room. Calling it again does nothing. */
@@ -103,6 +144,8 @@ export class Session {
     this.#state = 'closed'
     this.#early = []
     this.#cancelTimer()
+    this.#engine.sessions.delete(this)
+    this.#engine.queues.note(this, 0)
     if (connected) {
       this.#engine.hub.detach(this.#user as UserId, this)
       this.#engine.typing.forget(this)
@@ -137,12 +180,17 @@ export class Session {
     const responder = this.#responder(id)
     this.#state = 'connecting'
     try {
-      const admission = await admit(this.#engine, parseArgs(commands.connect.args, args))
+      const { cursor, ...proof } = parseArgs(commands.connect.args, args)
+      const since = cursor === undefined ? null : decodeCursor(cursor)
+      const claim = await claimOf(this.#engine, proof)
       if (this.closed) return
+      const admitted = await askAdmission(this.#engine, claim, since)
+      if (this.closed) return
+      // From here on in the turn of storage's answer: what was committed before it is in what was missed, or the cursor covers it; what
+      // comes after it is pushed; and a rotation that comes after it finds the session.
+      const admission = admissionOf(this.#engine, claim, admitted)
       this.#requireRoom(admission)
-      // In one turn: what is committed before it the cursor covers, what comes after it is pushed.
-      this.#attach(admission)
-      responder.result(this.#greeting(admission))
+      this.#begin(admission, since, responder)
     } catch (error) {
       if (this.closed) return
       responder.error(this.#engine.toError(error, 'connect'))
@@ -154,11 +202,28 @@ export class Session {
     for (const frame of early) this.#take(frame)
   }
 
-  #attach({ user, listener, expiresAt }: Admission): void {
+  #begin(admission: Admission, since: LogPlace | null, responder: Responder): void {
+    const { user, missed } = admission
+    this.#attach(admission)
+    if (since && missed) this.#catchUp = new CatchUp(this.#engine, this, this.#socket, user, since)
+    responder.result(this.#greeting(admission))
+    if (!this.#catchUp || !missed) return
+    const done = () => {
+      this.#catchUp = null
+    }
+    this.#catchUp.run(missed, done).catch((error: unknown) => {
+      if (this.closed) return
+      this.#engine.toError(error, 'resuming')
+      this.close(4503, `${retryAfterFaultMs}`)
+    })
+  }
+
+  #attach({ user, listener, expiresAt, rotatedAt }: Admission): void {
     this.#engine.unconnected.remove(this.address)
     this.#state = 'connected'
     this.#user = user
     this.#listener = listener
+    this.#rotatedAt = rotatedAt
     this.#engine.hub.attach(user, this)
     if (expiresAt === null) this.#cancelTimer()
     else this.expireAt(expiresAt)
@@ -168,8 +233,8 @@ export class Session {
     return {
       user,
       session: this.id,
-      cursor: this.#engine.fanout.cursor,
-      resumed: false,
+      cursor: this.cursor,
+      resumed: this.#catchUp !== null,
       expires_at: expiresAt === null ? null : new Date(expiresAt).toISOString(),
       settings: {
         typing_interval_ms: typingIntervalMs,

@@ -6,6 +6,7 @@ import { conversationId } from './arguments.ts'
 import type { Call } from './call.ts'
 import { type CommandTable, Later } from './command.ts'
 import type { Session } from './session.ts'
+import { authenticate } from './user-channels.ts'
 
 type SessionCommand = 'connect' | 'refresh_token' | 'ping' | 'typing' | 'subscribe_typing' | 'unsubscribe_typing'
 
@@ -29,7 +30,7 @@ export const sessionCommands: CommandTable<SessionCommand> = {
     callers: 'session',
     args: z.strictObject({ token: z.string() }),
     read: async (call, { token }) => {
-      const { user, expiresAt } = await call.engine.tokens.verify(token)
+      const { user, expiresAt } = await authenticate(call.engine, token)
       if (user !== call.user) throw new FanfareError('unauthorized', "the token is another user's; the old one stands")
       sessionOf(call).expireAt(expiresAt)
       return { expires_at: new Date(expiresAt).toISOString() }
@@ -39,7 +40,7 @@ export const sessionCommands: CommandTable<SessionCommand> = {
   ping: {
     callers: 'listener',
     args: z.strictObject({}),
-    read: (call) => ({ cursor: call.engine.fanout.cursor }),
+    read: (call) => ({ cursor: sessionOf(call).cursor }),
   },
 
   typing: {

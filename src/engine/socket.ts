@@ -11,4 +11,6 @@ export interface Socket {
   close(code: CloseCode, reason: string): void
   /** Bytes given to `send` that the peer's side has not taken yet. */
   readonly bufferedBytes: number
+  /** Calls `run` once, in a later turn, when the peer's side has taken all that was given to `send` before. Never after the end. */
+  whenDrained(run: () => void): void
 }

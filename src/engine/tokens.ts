@@ -4,9 +4,10 @@ import { FanfareError } from '../protocol/codes.ts'
 import { isUserName, type UserId } from '../protocol/ids.ts'
 import type { Clock } from './clock.ts'
 
-/** A token that was checked: whose it is, and when it ends (milliseconds). */
+/** A token that was checked: whose it is, when it was made and when it ends (milliseconds). */
 export interface Proof {
   readonly user: UserId
+  readonly issuedAt: number
   readonly expiresAt: number
 }
 
@@ -49,7 +50,7 @@ export class Tokens {
     if (iat * 1000 > this.#clock.now() + clockToleranceMs) {
       throw new FanfareError('unauthorized', "the token's iat lies in the future: check the clock of who makes tokens")
     }
-    return { user: `user/${sub}`, expiresAt: exp * 1000 }
+    return { user: `user/${sub}`, issuedAt: iat * 1000, expiresAt: exp * 1000 }
   }
 
   /** Makes a token as the application would, for backends that have no JWT library at hand (M8). */

@@ -3,19 +3,31 @@
  * by proving who its user is, a listener by knowing the name.
  */
 
+import type { SessionsEnd } from '../broker/broker.ts'
 import { type CloseCode, FanfareError } from '../protocol/codes.ts'
 import type { Args } from '../protocol/commands.ts'
 import type { UserId } from '../protocol/ids.ts'
-import type { UserChannel } from '../protocol/records.ts'
+import type { Admitted, CurrentUserChannel, LogPlace, Missed, NewUserChannel } from '../storage/storage.ts'
 import type { Engine } from './engine.ts'
 import { channelName, uuidv7 } from './ids.ts'
+import type { Session } from './session.ts'
+import type { Proof } from './tokens.ts'
 
-/** Who a session may be, and until when. */
+/** A token counts again when it was made this long after a revocation: the clocks of applications differ (U7). */
+const revocationMarginMs = 5_000
+
+/** Who asks to connect, as far as can be told without storage: whose token it is, or which channel's name. */
+export type Claim = Proof | { readonly channel: string }
+
+/** Who a session is, until when, and what it missed. */
 export interface Admission {
   readonly user: UserId
   readonly listener: boolean
   /** When the proof ends; null for a listener's, which ends with the name. */
   readonly expiresAt: number | null
+  /** When the channel that it comes to was last rotated: what is rotated later ends it, or may. */
+  readonly rotatedAt: number
+  readonly missed: Missed | null
 }
 
 /** Why a session may not begin: the reply's error, and the code it is then closed with. */
@@ -28,25 +40,77 @@ export class Refusal extends FanfareError {
   }
 }
 
-/** The user's current channel; made now when this is the first time that anything asks for it (U1). */
-export function currentUserChannel(engine: Engine, user: UserId): Promise<Required<UserChannel>> {
+/** A channel to be made, or a name to rotate to. */
+export function newUserChannel(engine: Engine): NewUserChannel {
   const at = engine.clock.now()
-  return engine.storage.userChannels.current(user, { id: `user_channel/${uuidv7(at)}`, name: channelName(), at })
+  return { id: `user_channel/${uuidv7(at)}`, name: channelName(), at }
 }
 
-/** Checks who asks to connect (U3, U4). Rejects with a `Refusal` where the session is to be closed. */
-export async function admit(engine: Engine, { token, channel }: Args<'connect'>): Promise<Admission> {
+/** The user's current channel; made now when this is the first time that anything asks for it (U1). */
+export function currentUserChannel(engine: Engine, user: UserId): Promise<CurrentUserChannel> {
+  return engine.storage.userChannels.current(user, newUserChannel(engine))
+}
+
+/** Whose token it is, and until when: for whoever needs no session. `unauthorized`, or `token_revoked`. */
+export async function authenticate(engine: Engine, token: string): Promise<Proof> {
+  const proof = await engine.tokens.verify(token)
+  requireUnrevoked(engine, proof, await currentUserChannel(engine, proof.user))
+  return proof
+}
+
+/** Reads who asks to connect (U3, U4). Rejects with a `Refusal` where the session is to be closed. */
+export async function claimOf(engine: Engine, { token, channel }: Args<'connect'>): Promise<Claim> {
   if ((token === undefined) === (channel === undefined)) {
     throw new FanfareError('invalid_argument', 'connect takes either a token or a channel')
   }
-  if (token !== undefined) {
-    const { user, expiresAt } = await engine.tokens.verify(token).catch((error: FanfareError) => {
-      throw new Refusal(4401, error)
-    })
-    await currentUserChannel(engine, user)
-    return { user, listener: false, expiresAt }
+  if (token === undefined) return { channel: channel as string }
+  return engine.tokens.verify(token).catch((error: FanfareError) => {
+    throw new Refusal(4401, error)
+  })
+}
+
+/**
+ * Asks storage for all that the session needs to begin. Gives back storage's own promise: whoever attaches the session in the turn of
+ * the answer has it between what was committed before and after it, the channel's next rotation included.
+ */
+export function askAdmission(engine: Engine, claim: Claim, since: LogPlace | null): Promise<Admitted | null> {
+  const { userChannels } = engine.storage
+  if (!('channel' in claim)) return userChannels.admit(claim.user, newUserChannel(engine), since)
+  return engine.config.listeners ? userChannels.admitListener(claim.channel, since) : Promise.resolve(null)
+}
+
+/** Decides on storage's answer. Throws a `Refusal` where the session may not begin. */
+export function admissionOf(engine: Engine, claim: Claim, admitted: Admitted | null): Admission {
+  if (!admitted) throw new Refusal(4410, new FanfareError('unauthorized', 'no channel has this name'))
+  const { userChannel, rotatedAt, missed } = admitted
+  if ('channel' in claim) return { user: userChannel.user, listener: true, expiresAt: null, rotatedAt, missed }
+  try {
+    requireUnrevoked(engine, claim, admitted)
+  } catch (error) {
+    throw new Refusal(4403, error as FanfareError)
   }
-  const owner = engine.config.listeners ? await engine.storage.userChannels.owner(channel as string) : null
-  if (!owner) throw new Refusal(4410, new FanfareError('unauthorized', 'no channel has this name'))
-  return { user: owner, listener: true, expiresAt: null }
+  return { user: claim.user, listener: false, expiresAt: claim.expiresAt, rotatedAt, missed }
+}
+
+/** Ends those of the user's sessions that a rotation leaves no place for (U6, U7). */
+export function endSessions(sessions: readonly Session[], { rotatedAt, revoke, by }: SessionsEnd): void {
+  for (const session of [...sessions]) {
+    // Who came after the rotation has come by what it left.
+    if (session.rotatedAt >= rotatedAt) continue
+    if (session.listener) session.close(4410)
+    else if (revoke && session.id !== by) session.close(4403)
+  }
+}
+
+function requireUnrevoked(engine: Engine, { issuedAt }: Proof, { revokedAt }: CurrentUserChannel): void {
+  if (revokedAt === null || issuedAt >= revokedAt + revocationMarginMs) return
+  // A token's time is in whole seconds.
+  const takenAt = Math.ceil((revokedAt + revocationMarginMs) / 1000) * 1000
+  throw new FanfareError(
+    'token_revoked',
+    'the token was made before its user was logged out everywhere: get a new one',
+    {
+      retry_after_ms: Math.max(0, takenAt - engine.clock.now()),
+    },
+  )
 }

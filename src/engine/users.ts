@@ -4,8 +4,8 @@ import { FanfareError } from '../protocol/codes.ts'
 import type { ProfileChanges } from '../protocol/commands.ts'
 import { metadata, requireMetadataSize, requireTextSize, text, userId } from './arguments.ts'
 import type { Call } from './call.ts'
-import type { CommandTable } from './command.ts'
-import { currentUserChannel } from './user-channels.ts'
+import { type CommandTable, Later } from './command.ts'
+import { currentUserChannel, newUserChannel } from './user-channels.ts'
 
 const nameBytes = 1_024
 const avatarUrlBytes = 2_048
@@ -21,13 +21,33 @@ const profile = {
   metadata: metadata.optional(),
 }
 
-type UserCommand = 'get_user_channel' | 'update_user' | 'get_users' | 'create_token' | 'put_user' | 'disconnect_user'
+type UserCommand =
+  | 'get_user_channel'
+  | 'rotate_user_channel'
+  | 'update_user'
+  | 'get_users'
+  | 'create_token'
+  | 'put_user'
+  | 'disconnect_user'
 
 export const userCommands: CommandTable<UserCommand> = {
   get_user_channel: {
     callers: 'user',
     args: z.strictObject({}),
-    read: async (call) => ({ user_channel: await currentUserChannel(call.engine, call.user) }),
+    read: (call) =>
+      Later.of(currentUserChannel(call.engine, call.user), ({ userChannel }) => ({ user_channel: userChannel })),
+  },
+
+  rotate_user_channel: {
+    callers: 'user',
+    args: z.strictObject({ user: userId.optional(), revoke: z.boolean().optional() }),
+    write: (call, { user, revoke }) => {
+      if (user !== undefined && user !== call.caller.user && !call.caller.backend) {
+        throw new FanfareError('forbidden', "only the application may rotate another user's channel, with the API key")
+      }
+      const act = call.act(null, user ?? call.user)
+      return call.engine.storage.userChannels.rotate(act, newUserChannel(call.engine), revoke ?? false)
+    },
   },
 
   update_user: {

@@ -59,6 +59,11 @@ export interface Commands {
   ping: { args: Empty; result: { cursor: string } }
 
   get_user_channel: { args: Empty; result: { user_channel: UserChannel } }
+  /** `user` is for the backend, which names anyone (U8). */
+  rotate_user_channel: {
+    args: { user?: UserId | undefined; revoke?: boolean | undefined }
+    result: { user_channel: UserChannel }
+  }
 
   create_conversation: {
     args: {

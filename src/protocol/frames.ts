@@ -36,7 +36,19 @@ export interface TypingFrame {
   readonly data: TypingData
 }
 
-export type PushFrame = EventFrame | TypingFrame
+/** What was left out between two events of a conversation, neither of them included (W6). */
+export interface GapFrame {
+  readonly gap: Gap
+}
+
+/** The events of a conversation above `after_seq` and below `before_seq`. */
+export interface Gap {
+  readonly conversation: ConversationId
+  readonly after_seq: number
+  readonly before_seq: number
+}
+
+export type PushFrame = EventFrame | TypingFrame | GapFrame
 
 /**
  * One frame on its way out. It is made once and shared by all sessions that get it; a transport keeps its own encoding of it in
@@ -71,6 +83,11 @@ export function encodeEvent(
 /** Makes the frame of a conversation's typing (W5). */
 export function encodeTyping(data: TypingData): Frame {
   return new Frame(JSON.stringify({ event: 'typing', data } satisfies TypingFrame))
+}
+
+/** Makes the frame that tells of a gap (W6). */
+export function encodeGap(gap: Gap): Frame {
+  return new Frame(JSON.stringify({ gap } satisfies GapFrame))
 }
 
 /** Makes the frame of a reply (W3). */

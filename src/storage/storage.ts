@@ -11,6 +11,7 @@
  * `src/testing/storage-contract.ts`.
  */
 import type { Args, ConversationView, ProfileChanges, Result } from '../protocol/commands.ts'
+import type { Gap } from '../protocol/frames.ts'
 import type { ConversationId, MessageId, UserChannelId, UserId } from '../protocol/ids.ts'
 import type { Conversation, Metadata, RecordEvent, UserChannel } from '../protocol/records.ts'
 
@@ -33,10 +34,20 @@ export interface LogEntry {
   /** Where it stands in the log; later entries stand higher. */
   readonly position: number
   /** Where it stands in its conversation; null for an event that concerns one user alone (W4). */
-  readonly place: { readonly conversation: ConversationId; readonly seq: number } | null
+  readonly place: Place | null
   /** The participants as of this entry; null where `place` is. Of a deleted conversation there are none. */
   readonly membership: Membership | null
   readonly tellings: readonly Telling[]
+  /** What the entry ends, where it is a rotation's (U6, U7). */
+  readonly rotation?: Rotation
+}
+
+/** A user has a new channel name: who came by the old one goes, and where it revokes, who came by a token of before (U6, U7). */
+export interface Rotation {
+  readonly user: UserId
+  /** When the new name was made (milliseconds). Each rotation of a user has a later one than the one before. */
+  readonly rotatedAt: number
+  readonly revoke: boolean
 }
 
 /** What an operation that writes gives back: its result, and its log entry unless nothing changed. */
@@ -45,11 +56,46 @@ export interface Written<R> {
   readonly entry: LogEntry | null
 }
 
-/** A record event as it is read back from the log by one user (M5). */
+/** A record event as it is read back from the log by one user (M5, R2). */
 export interface ReadEvent {
   readonly position: number
-  readonly place: { readonly conversation: ConversationId; readonly seq: number }
+  /** Null for an event that concerns its user alone. */
+  readonly place: Place | null
   readonly data: RecordEvent
+}
+
+/** Where an event stands in its conversation. */
+export interface Place {
+  readonly conversation: ConversationId
+  readonly seq: number
+}
+
+/** A place in the log that a client was told of. */
+export interface LogPlace {
+  /** In which opening of which database: a copy that went its own way since is another one (R5). */
+  readonly epoch: string
+  readonly position: number
+}
+
+/** What a user missed (R2, R4). It is told in this order: `gaps`, `events`, the events at `positions`, `gapsAfter`. */
+export interface Missed {
+  /** Every entry up to here is in it. */
+  readonly upTo: number
+  /** What was left out of conversations where too much was missed. */
+  readonly gaps: readonly Gap[]
+  /** The first of the events, in the order of the log. */
+  readonly events: readonly ReadEvent[]
+  /** Where the others stand. */
+  readonly positions: readonly number[]
+  /** What was left out behind the events, where there were too many in all. */
+  readonly gapsAfter: readonly Gap[]
+}
+
+/** The first of the events that were asked for, as many as are read at once. */
+export interface EventsRead {
+  readonly events: readonly ReadEvent[]
+  /** How many of the positions were read; some may have had nothing to tell any more. */
+  readonly read: number
 }
 
 /** Where an operation stands: who does it, when (milliseconds), and which version of the membership this node knows (0: none). */
@@ -155,8 +201,25 @@ export interface ReadMarkerStorage {
 }
 
 export interface EventStorage {
-  /** The conversation's events above `afterSeq` that `actor` could see then and may see now, oldest first (M5). */
-  list(actor: UserId, conversation: ConversationId, afterSeq: number, limit: number): Promise<ReadEvent[]>
+  /**
+   * The conversation's events above `afterSeq` that `actor` could see then and may see now, oldest first (M5). `conflict` where the first
+   * of them are past retention.
+   */
+  list(
+    actor: UserId,
+    conversation: ConversationId,
+    afterSeq: number,
+    limit: number,
+  ): Promise<(ReadEvent & { readonly place: Place })[]>
+  /** What `user` missed since `since` (R2); null where the log can't go on from there (R5). */
+  missed(user: UserId, since: LogPlace): Promise<Missed | null>
+  /**
+   * The events at these positions, in their order, that `user` could see then and may see now. Of a conversation that he has left it is
+   * his leaving alone. Null where pruning has come before it.
+   */
+  read(user: UserId, positions: readonly number[]): Promise<EventsRead | null>
+  /** Takes the oldest entries out of the log that are from before `before` (milliseconds), `limit` at most; says how many they were. */
+  prune(before: number, limit: number): Promise<number>
 }
 
 export interface UserStorage {
@@ -165,11 +228,37 @@ export interface UserStorage {
   get(viewer: UserId | null, users: readonly UserId[]): Promise<Result<'get_users'>>
 }
 
+/** A channel that is made if there is none yet (U1). */
+export interface NewUserChannel {
+  readonly id: UserChannelId
+  readonly name: string
+  readonly at: number
+}
+
+/** A user's channel as it is now. */
+export interface CurrentUserChannel {
+  readonly userChannel: Required<UserChannel>
+  /** When it was last rotated, or made (milliseconds). */
+  readonly rotatedAt: number
+  /** When it was last rotated with `revoke` (milliseconds); null when it never was (U7). */
+  readonly revokedAt: number | null
+}
+
+/** What a session begins with, all of one moment. */
+export interface Admitted extends CurrentUserChannel {
+  /** What it missed since the place that it named. Null where it named none, or one that the log can't go on from (R5). */
+  readonly missed: Missed | null
+}
+
 export interface UserChannelStorage {
   /** The user's current channel; made of `fresh` when there is none yet (U1). */
-  current(user: UserId, fresh: { id: UserChannelId; name: string; at: number }): Promise<Required<UserChannel>>
-  /** Whose current channel has this name; null when it is nobody's (U4). */
-  owner(name: string): Promise<UserId | null>
+  current(user: UserId, fresh: NewUserChannel): Promise<CurrentUserChannel>
+  /** The same for a session that begins, with what it missed since `since` (R2). */
+  admit(user: UserId, fresh: NewUserChannel, since: LogPlace | null): Promise<Admitted>
+  /** The same for whoever knows the name of a current channel; null when it is nobody's (U4). */
+  admitListener(name: string, since: LogPlace | null): Promise<Admitted | null>
+  /** Gives the channel the name of `fresh`, and with `revoke` puts an end to the tokens of before (U6, U7). */
+  rotate(act: Act, fresh: NewUserChannel, revoke: boolean): Promise<Written<Result<'rotate_user_channel'>>>
 }
 
 export interface Storage {
@@ -179,13 +268,18 @@ export interface Storage {
   readonly events: EventStorage
   readonly users: UserStorage
   readonly userChannels: UserChannelStorage
-  /** This database's own name, drawn when it was made: a cursor of another one is worth nothing here (R5). */
-  readonly database: string
+  /** The name of the log's present epoch, which is a part of every place in it (`LogPlace`). */
+  readonly epoch: string
   /** The position of the latest entry when the database was opened. */
   readonly position: number
   /** Commits what was asked for before, then closes. What is asked for afterwards is `unavailable`. */
   close(): Promise<void>
 }
+
+/** Of what was missed in one conversation the latest are told, this many; a gap is told of the others (R4). */
+export const missedPerConversation = 500
+/** Of all that was missed in conversations the first are told, this many; then only gaps (R4). */
+export const missedInAll = 10_000
 
 /** Limits that must be checked inside a transaction (section L); 0 turns one off. */
 export interface StorageLimits {

@@ -2,7 +2,7 @@
 import { type ClientOptions, type RawData, WebSocket } from 'ws'
 import { type ErrorBody, FanfareError } from '../protocol/codes.ts'
 import type { Args, CommandName, ConnectResult, Result } from '../protocol/commands.ts'
-import type { EventFrame, PushFrame, ReplyFrame, TypingFrame } from '../protocol/frames.ts'
+import type { EventFrame, GapFrame, PushFrame, ReplyFrame, TypingFrame } from '../protocol/frames.ts'
 import type { UserId } from '../protocol/ids.ts'
 import type { TestServer } from './start-server.ts'
 
@@ -43,12 +43,12 @@ export class RawSession {
 
   /** The pushes so far. */
   get pushes(): PushFrame[] {
-    return this.frames.filter((frame): frame is PushFrame => 'event' in frame)
+    return this.frames.filter((frame): frame is PushFrame => !('id' in frame))
   }
 
   /** The pushes of record events so far. */
   get events(): EventFrame[] {
-    return this.pushes.filter((push): push is EventFrame => push.event !== 'typing')
+    return this.pushes.filter(isEvent)
   }
 
   /** Gives a command; rejects with the reply's error as a `FanfareError`, or when the session ends before there is a reply. */
@@ -84,12 +84,17 @@ export class RawSession {
    * What it passes over stays for later calls; `frames` tells of the order. Rejects when the session ends before.
    */
   next(matches: (event: EventFrame) => boolean = () => true): Promise<EventFrame> {
-    return this.#take((push): push is EventFrame => push.event !== 'typing' && matches(push))
+    return this.#take((push): push is EventFrame => isEvent(push) && matches(push))
   }
 
   /** The same for pushes of typing. */
   nextTyping(matches: (typing: TypingFrame) => boolean = () => true): Promise<TypingFrame> {
-    return this.#take((push): push is TypingFrame => push.event === 'typing' && matches(push))
+    return this.#take((push): push is TypingFrame => 'event' in push && push.event === 'typing' && matches(push))
+  }
+
+  /** The same for gaps. */
+  nextGap(matches: (gap: GapFrame) => boolean = () => true): Promise<GapFrame> {
+    return this.#take((push): push is GapFrame => 'gap' in push && matches(push))
   }
 
   /**
@@ -135,7 +140,7 @@ export class RawSession {
     this.texts.push(text)
     this.frames.push(frame)
     this.#wake()
-    if ('event' in frame) {
+    if (!('id' in frame)) {
       this.#untaken.push(frame)
       return
     }
@@ -153,6 +158,11 @@ export class RawSession {
   #endedError(): Error {
     return new Error(`the session has ended: ${this.#ending?.code} ${this.#ending?.reason}`)
   }
+}
+
+/** Whether a push is a record event, and neither typing nor a gap. */
+export function isEvent(push: PushFrame): push is EventFrame {
+  return 'event' in push && push.event !== 'typing'
 }
 
 function asError({ code, message, details }: ErrorBody): FanfareError {

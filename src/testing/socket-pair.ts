@@ -12,6 +12,7 @@ export class SocketPair implements Socket {
   #session: Session | null = null
   #toPeer: Frame[] = []
   #toServer: string[] = []
+  #whenDrained: (() => void)[] = []
   #closing: Ending | null = null
   #ending: Ending | null = null
 
@@ -26,6 +27,10 @@ export class SocketPair implements Socket {
 
   close(code: CloseCode, reason: string): void {
     this.#closing ??= { code, reason }
+  }
+
+  whenDrained(run: () => void): void {
+    this.#whenDrained.push(run)
   }
 
   get bufferedBytes(): number {
@@ -50,7 +55,9 @@ export class SocketPair implements Socket {
   /** Carries at most `count` frames to the peer, and the close behind them once they are through. */
   pumpToPeer(count = Number.POSITIVE_INFINITY): void {
     this.texts.push(...this.#toPeer.splice(0, count).map(({ text }) => text))
-    if (this.#closing && this.#toPeer.length === 0) this.#end(this.#closing)
+    if (this.#toPeer.length > 0) return
+    if (this.#closing) this.#end(this.#closing)
+    else for (const run of this.#whenDrained.splice(0)) queueMicrotask(run)
   }
 
   /** The wire breaks: what is on it is lost, and nobody says goodbye. */

@@ -40,9 +40,10 @@ export function answerNothingHere(request: IncomingMessage, response: ServerResp
 /** Refuses to make a WebSocket of the connection, and ends it. */
 export function refuseUpgrade(tcp: Duplex, status: number, code: ErrorCode, message: string): void {
   const body = JSON.stringify({ error: new FanfareError(code, message) })
+  const retryAfter = status === 503 ? `Retry-After: ${Math.ceil(retryAfterMs / 1000)}\r\n` : ''
   tcp.on('error', () => {})
   tcp.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\n${retryAfter}Content-Type: application/json\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   )
 }

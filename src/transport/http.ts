@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Caller } from '../engine/call.ts'
 import { isSessionOnly } from '../engine/commands.ts'
 import type { Engine } from '../engine/engine.ts'
+import { authenticate } from '../engine/user-channels.ts'
 import { FanfareError } from '../protocol/codes.ts'
 import { socketPath } from '../protocol/frames.ts'
 import { isUserId } from '../protocol/ids.ts'
@@ -48,6 +49,10 @@ export class HttpServer {
   }
 
   async #command(name: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (this.#engine.draining) {
+      response.setHeader('connection', 'close')
+      throw new FanfareError('unavailable', 'this server is about to end: come back for the next one')
+    }
     const caller = await this.#caller(request)
     if (isSessionOnly(name)) throw new FanfareError('unknown_command', `${name} is a command of sessions only`)
     const { frameBytes } = this.#engine.config.limits
@@ -71,7 +76,7 @@ export class HttpServer {
       if (!isUserId(as)) throw new FanfareError('invalid_argument', 'Fanfare-As is no user id, such as user/alice')
       return { user: as, backend: true, session: null }
     }
-    const { user } = await this.#engine.tokens.verify(credential)
+    const { user } = await authenticate(this.#engine, credential)
     if (as !== undefined) throw new FanfareError('forbidden', 'Fanfare-As goes with the API key only')
     return { user, backend: false, session: null }
   }

@@ -25,6 +25,7 @@ export class WebSocketServer {
   readonly #origins: readonly string[]
   readonly #acceptor: Acceptor
   readonly #connections = new Set<Connection>()
+  #whenEnded = () => {}
 
   constructor(engine: Engine, origins: readonly string[]) {
     this.#engine = engine
@@ -45,7 +46,9 @@ export class WebSocketServer {
 
   /** Takes over an HTTP connection that asks to become a WebSocket, or refuses it. */
   upgrade(request: IncomingMessage, tcp: Duplex, head: Buffer): void {
-    if (pathOf(request) !== socketPath) {
+    if (this.#engine.draining) {
+      refuseUpgrade(tcp, 503, 'unavailable', 'this server is about to end: come back for the next one')
+    } else if (pathOf(request) !== socketPath) {
       refuseUpgrade(tcp, 404, 'not_found', `a WebSocket is at ${socketPath} only`)
     } else if (!isAllowedOrigin(request, this.#origins)) {
       refuseUpgrade(tcp, 403, 'forbidden', 'pages of this origin may not connect: see --origins')
@@ -57,13 +60,19 @@ export class WebSocketServer {
   #accept(webSocket: WebSocket, { socket }: IncomingMessage, tcp: Duplex): void {
     const connection = new Connection(webSocket, tcp, this.#engine.clock)
     this.#connections.add(connection)
-    webSocket.once('close', () => this.#connections.delete(connection))
+    webSocket.once('close', () => {
+      this.#connections.delete(connection)
+      if (this.#connections.size === 0) this.#whenEnded()
+    })
     connection.begin(this.#engine.open(connection, socket.remoteAddress ?? ''))
   }
 
-  /** Cuts off whoever is still connected. Sessions were closed before, so this only ends those whose peers don't answer. */
-  close(): void {
-    for (const connection of this.#connections) connection.cut()
+  /** Resolves when all connections have ended. Their sessions were closed before, so all that is awaited is the peers' goodbye. */
+  ended(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#whenEnded = resolve
+      if (this.#connections.size === 0) resolve()
+    })
   }
 }
 
@@ -75,6 +84,7 @@ class Connection implements Socket {
   #queue: Uint8Array[] = []
   #queuedBytes = 0
   #closing = false
+  #session: Session | null = null
   #cancelPing = () => {}
 
   constructor(webSocket: WebSocket, tcp: Duplex, clock: Clock) {
@@ -85,6 +95,7 @@ class Connection implements Socket {
 
   /** Hands what comes to the session, and begins to ping. */
   begin(session: Session): void {
+    this.#session = session
     this.#webSocket.on('message', (data: Buffer, isBinary) => {
       if (isBinary) session.receiveBinary()
       else session.receive(data.toString('utf8'))
@@ -119,9 +130,15 @@ class Connection implements Socket {
     this.#webSocket.close(code, reason)
   }
 
-  /** Ends the connection without a word. */
-  cut(): void {
-    this.#webSocket.terminate()
+  whenDrained(run: () => void): void {
+    // What is queued in this turn must be written before it.
+    setImmediate(() => {
+      this.flush()
+      // Node calls back when it, and so all before it, has been taken; without an error, if the connection lasts until then.
+      this.#tcp.write(noBytes, (error) => {
+        if (!error) run()
+      })
+    })
   }
 
   /** Writes what was queued in this turn. */
@@ -131,7 +148,9 @@ class Connection implements Socket {
     const bytes = queue.length === 1 ? (queue[0] as Uint8Array) : Buffer.concat(queue, this.#queuedBytes)
     this.#queue = []
     this.#queuedBytes = 0
-    if (this.#webSocket.readyState === this.#webSocket.OPEN) this.#tcp.write(bytes)
+    if (this.#webSocket.readyState !== this.#webSocket.OPEN) return
+    this.#tcp.write(bytes)
+    if (this.#tcp.writableLength > 0) this.#session?.fellBehind()
   }
 
   #pingLater(session: Session): void {
@@ -143,6 +162,8 @@ class Connection implements Socket {
     })
   }
 }
+
+const noBytes = new Uint8Array(0)
 
 let unflushed: Connection[] = []
 

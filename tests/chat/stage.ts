@@ -3,12 +3,15 @@ import { expect } from 'vitest'
 import type { ErrorBody } from '../../src/protocol/codes.ts'
 import { FanfareError } from '../../src/protocol/codes.ts'
 import type { Args, ConnectResult } from '../../src/protocol/commands.ts'
-import type { EventFrame, PushFrame, TypingFrame } from '../../src/protocol/frames.ts'
+import type { EventFrame, TypingFrame } from '../../src/protocol/frames.ts'
 import type { ConversationId, UserId } from '../../src/protocol/ids.ts'
 import type { Conversation, Message } from '../../src/protocol/records.ts'
 import type { TypingSet } from '../../src/protocol/typing.ts'
 import { FakeClock } from '../../src/testing/clock.ts'
 import { connect, type RawSession } from '../../src/testing/raw-session.ts'
+
+export { isEvent } from '../../src/testing/raw-session.ts'
+
 import { startServer, type TestServer, type TestServerOptions } from '../../src/testing/start-server.ts'
 
 export const alice: UserId = 'user/alice'
@@ -97,11 +100,6 @@ export async function refusal(command: Promise<unknown>): Promise<ErrorBody> {
 
 export async function codeOf(command: Promise<unknown>): Promise<string> {
   return (await refusal(command)).code
-}
-
-/** Whether a push is a record event, as all but typing are. */
-export function isEvent(push: PushFrame): push is EventFrame {
-  return push.event !== 'typing'
 }
 
 /** The record of a message's event. */

@@ -13,6 +13,7 @@ export const sampleArgs: { readonly [N in CommandName]: Args<N> } = {
   refresh_token: { token: 'none' },
   ping: {},
   get_user_channel: {},
+  rotate_user_channel: {},
   create_conversation: { participants: ['user/bob'] },
   get_conversation: { conversation },
   get_conversations: {},

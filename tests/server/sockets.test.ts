@@ -42,7 +42,8 @@ async function openPair(): Promise<SocketStage> {
 }
 
 async function openWebSocket(): Promise<SocketStage> {
-  const started = await startEngine()
+  // The suite fills queues further than a session would let it.
+  const started = await startEngine({ queueBytes: Number.POSITIVE_INFINITY })
   const { engine } = started
   const sockets: Socket[] = []
   const sessions: Session[] = []
@@ -80,9 +81,9 @@ async function openWebSocket(): Promise<SocketStage> {
     },
     async [Symbol.asyncDispose]() {
       peer.terminate()
-      transport.close()
-      await new Promise((resolve) => http.close(resolve))
       await started[Symbol.asyncDispose]()
+      await transport.ended()
+      await new Promise((resolve) => http.close(resolve))
     },
   }
 }

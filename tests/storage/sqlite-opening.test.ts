@@ -33,15 +33,15 @@ async function someRoom(folder: SqliteFolder) {
 }
 
 describe('SQLite: opening', () => {
-  it('STORAGE a database has a name of its own for ever, and stands at position 0', async () => {
+  it('R5 each opening of a database begins an epoch of its own, and a new one stands at position 0', async () => {
     await using folder = new SqliteFolder()
     await using other = new SqliteFolder()
     const first = await folder.open()
-    const { database, position } = first
+    const { epoch, position } = first
     expect(position).toBe(0)
     await first.close()
-    expect((await folder.open()).database).toBe(database)
-    expect((await other.open()).database).not.toBe(database)
+    const epochs = [epoch, (await folder.open()).epoch, (await other.open()).epoch]
+    expect(new Set(epochs).size).toBe(3)
   })
 
   it('STORAGE a database of a newer version is refused, and every byte of it stays', async () => {

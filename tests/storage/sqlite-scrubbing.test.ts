@@ -91,9 +91,9 @@ describe('SQLite: deleted content', () => {
     const database = new Database(folder.file, noLimits)
     using reader = new DatabaseSync(folder.file, { readOnly: true })
     try {
-      database.run(`INSERT INTO meta VALUES ('a', 'secret')`)
-      reader.exec('BEGIN; SELECT * FROM meta')
-      database.run(`DELETE FROM meta WHERE name = 'a'`)
+      database.run(`INSERT INTO epoch (name, from_position) VALUES ('secret', 0)`)
+      reader.exec('BEGIN; SELECT * FROM epoch')
+      database.run(`DELETE FROM epoch WHERE name = 'secret'`)
       // It would wait for 5 s if it waited at all, and no operation could run then.
       expect(database.checkpoint()).toBe(false)
       expect(folder.holding('secret')).not.toEqual([])

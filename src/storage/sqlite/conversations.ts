@@ -8,7 +8,8 @@ import type { Act, Membership, NewConversation, Telling, Written } from '../stor
 import { adminSeat, membership, membershipOf, participants, type Seat, seat } from './access.ts'
 import { earlierRequest, rememberRequest } from './client-requests.ts'
 import type { Database } from './database.ts'
-import { appendConversationEvent, leaving, scrubConversation } from './log.ts'
+import { appendConversationEvent, scrubConversation } from './log.ts'
+import { leaving } from './replay.ts'
 import { type ConversationRow, conversationRecord, messageAt, messageRecord, userConversationRecord } from './rows.ts'
 
 export class SqliteConversations {
@@ -188,7 +189,7 @@ export class SqliteConversations {
     this.#db.run('UPDATE membership SET to_seq = ? WHERE conversation = ? AND to_seq IS NULL', seq, key)
     this.#db.run('DELETE FROM message WHERE conversation = ?', key)
     this.#db.run('DELETE FROM conversation WHERE key = ?', key)
-    scrubConversation(this.#db, key, seq)
+    scrubConversation(this.#db, conversation, seq)
     return { result: { conversation: gone }, entry }
   }
 

@@ -1,5 +1,5 @@
 /** The database file: opening, its durability, its version, and statements that are prepared once. */
-import { randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { DatabaseUnusable, type StorageLimits } from '../storage.ts'
@@ -12,6 +12,8 @@ const busyTimeoutMs = 5_000
 
 export class Database {
   readonly limits: StorageLimits
+  /** The name of the log's epoch, which begins with this opening. */
+  readonly epoch = randomBytes(6).toString('base64url')
   /** Set by an operation that scrubs: what was there must not outlive it in the write-ahead log. */
   scrubbed = false
   readonly #sqlite: DatabaseSync
@@ -34,10 +36,16 @@ export class Database {
       `)
       requireSqlite(this.#sqlite)
       this.#migrate()
+      this.run('INSERT INTO epoch (name, from_position) VALUES (?, ?)', this.epoch, this.position)
     } catch (error) {
       this.close()
       throw error
     }
+  }
+
+  /** The position of the last entry that was ever written to the log. */
+  get position(): number {
+    return this.get<{ seq: number }>(`SELECT seq FROM sqlite_sequence WHERE name = 'event'`)?.seq ?? 0
   }
 
   /** The statement for this text, prepared at its first use. */
@@ -92,7 +100,6 @@ export class Database {
       if (index < version) continue
       this.#sqlite.exec(`BEGIN IMMEDIATE; ${migration}; PRAGMA user_version = ${index + 1}; COMMIT`)
     }
-    this.run(`INSERT OR IGNORE INTO meta (name, value) VALUES ('database', ?)`, randomUUID())
   }
 }
 

@@ -1,19 +1,9 @@
-/** The event log: appending to it within the transaction of the change, and reading it back as one user saw it. */
-import type { ConversationId, UserId } from '../../protocol/ids.ts'
-import type { Conversation, EventType, GoneConversation, Message, RecordEvent } from '../../protocol/records.ts'
-import type { LogEntry, Membership, ReadEvent, Telling } from '../storage.ts'
+/** The event log: what is written to it within the transaction of the change, and what is taken out of it again. */
+import type { UserId } from '../../protocol/ids.ts'
+import type { EventType, Message, RecordEvent } from '../../protocol/records.ts'
+import type { LogEntry, Membership, Telling } from '../storage.ts'
 import type { Database } from './database.ts'
-import { type ConversationRow, type MessageRow, messageAt, messageRecord } from './rows.ts'
-
-interface EventRow {
-  position: number
-  event_type: EventType
-  record_type: 'message' | 'conversation'
-  seq: number
-  message_seq: number | null
-  record: string | null
-  original: string | null
-}
+import type { ConversationRow } from './rows.ts'
 
 /** Appends a message's event. `seq` is the conversation's next one, already taken. */
 export function appendMessageEvent(
@@ -95,81 +85,46 @@ export function scrubMessage(db: Database, conversation: number, messageSeq: num
   db.scrubbed = true
 }
 
-/** Takes everything of a conversation out of the log up to `seq`, which tells of its end. */
-export function scrubConversation(db: Database, conversation: number, seq: number): void {
-  db.run('DELETE FROM event WHERE conversation = ? AND seq < ?', conversation, seq)
+/**
+ * Takes everything of a conversation out of the log up to `seq`, which tells of its end. What is left are the bare places where somebody
+ * went before: he may not have been told yet.
+ */
+export function scrubConversation(db: Database, { key, id }: ConversationRow, seq: number): void {
+  db.run(
+    `DELETE FROM event WHERE conversation = ?1 AND seq < ?2
+       AND seq NOT IN (SELECT to_seq FROM membership WHERE conversation = ?1 AND to_seq IS NOT NULL)`,
+    key,
+    seq,
+  )
+  db.run(
+    `UPDATE event SET event_type = 'delete', record = ?, original = NULL WHERE conversation = ? AND seq < ?`,
+    JSON.stringify({ id, deleted: true }),
+    key,
+    seq,
+  )
   db.scrubbed = true
 }
 
 /**
- * The events above `afterSeq` that `user` could see when they happened, oldest first. They are told as they were told to him then:
- * where he came, as `create`; where he left, as `delete` (E5).
+ * Takes the oldest entries out of the log, `limit` at most, up to the first that is not from before `before`; says how many they were.
+ * Who asks for them afterwards is told that they are past retention (R5).
  */
-export function readEvents(
-  db: Database,
-  user: UserId,
-  conversation: ConversationRow,
-  afterSeq: number,
-  limit: number,
-): ReadEvent[] {
-  const stays = db.all<{ from_seq: number; to_seq: number | null }>(
-    'SELECT from_seq, to_seq FROM membership WHERE conversation = ? AND user = ? ORDER BY from_seq',
-    conversation.key,
-    user,
+export function prune(db: Database, before: number, limit: number): number {
+  const rows = db.all<{ position: number; at: number }>(
+    'SELECT position, at FROM event ORDER BY position LIMIT ?',
+    limit,
   )
-  const events: ReadEvent[] = []
-  for (const { from_seq: from, to_seq: to } of stays) {
-    const rows = db.all<EventRow>(
-      'SELECT * FROM event WHERE conversation = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?',
-      conversation.key,
-      Math.max(afterSeq + 1, from),
-      to ?? conversation.last_seq,
-      limit - events.length,
-    )
-    for (const row of rows) {
-      events.push({
-        position: row.position,
-        place: { conversation: conversation.id, seq: row.seq },
-        data:
-          row.seq === to
-            ? leaving(conversation.id)
-            : row.record_type === 'message'
-              ? messageEvent(db, conversation, row)
-              : conversationEvent(row, row.seq === from),
-      })
-    }
-  }
-  return events
+  const kept = rows.findIndex(({ at }) => at >= before)
+  const old = kept < 0 ? rows : rows.slice(0, kept)
+  const last = old.at(-1)
+  if (!last) return 0
+  db.run('DELETE FROM event WHERE position <= ?', last.position)
+  db.run('UPDATE pruned SET position = ?', last.position)
+  db.run('DELETE FROM epoch WHERE number < (SELECT max(number) FROM epoch WHERE from_position < ?)', last.position)
+  return old.length
 }
 
-/** What is told to who leaves a conversation, or is removed from it. */
-export function leaving(id: ConversationId): RecordEvent {
-  return { record_type: 'conversation', event_type: 'delete', record: { id }, original_record: { id } }
-}
-
-function messageEvent(db: Database, conversation: ConversationRow, row: EventRow): RecordEvent {
-  const next = db.get<{ original: string }>(
-    `SELECT original FROM event
-     WHERE conversation = ? AND message_seq = ? AND original IS NOT NULL AND position > ? ORDER BY position LIMIT 1`,
-    conversation.key,
-    row.message_seq,
-    row.position,
-  )
-  return {
-    record_type: 'message',
-    event_type: row.event_type,
-    record: next
-      ? (JSON.parse(next.original) as Message)
-      : messageRecord(messageAt(db, conversation.key, row.message_seq as number) as MessageRow, conversation.id),
-    original_record: row.original === null ? null : (JSON.parse(row.original) as Message),
-  }
-}
-
-function conversationEvent(row: EventRow, came: boolean): RecordEvent {
-  return {
-    record_type: 'conversation',
-    event_type: came ? 'create' : row.event_type,
-    record: JSON.parse(row.record as string) as Conversation | GoneConversation,
-    original_record: came || row.original === null ? null : (JSON.parse(row.original) as Conversation),
-  }
+/** The position of the last entry that was pruned; 0 where none was. */
+export function prunedTo(db: Database): number {
+  return (db.get<{ position: number }>('SELECT position FROM pruned') as { position: number }).position
 }

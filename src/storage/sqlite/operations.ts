@@ -1,13 +1,15 @@
 /** The storage seam as it runs inside the worker: the same operations, each synchronous. */
 import { FanfareError } from '../../protocol/codes.ts'
 import type { ConversationId, UserId } from '../../protocol/ids.ts'
-import type { EventStorage, ReadEvent, Storage } from '../storage.ts'
+import type { EventStorage, EventsRead, LogPlace, Missed, Place, ReadEvent, Storage } from '../storage.ts'
 import { seat } from './access.ts'
 import { SqliteConversations } from './conversations.ts'
 import type { Database } from './database.ts'
-import { readEvents } from './log.ts'
+import { prune } from './log.ts'
 import { SqliteMessages } from './messages.ts'
+import { missedSince } from './missed.ts'
 import { SqliteReadMarkers } from './read-markers.ts'
+import { readAt, readEvents } from './replay.ts'
 import { SqliteUserChannels, SqliteUsers } from './users.ts'
 
 type Sync<Group> = {
@@ -26,8 +28,20 @@ class SqliteEvents implements Sync<EventStorage> {
     this.#db = db
   }
 
-  list(actor: UserId, conversation: ConversationId, afterSeq: number, limit: number): ReadEvent[] {
+  list(actor: UserId, conversation: ConversationId, afterSeq: number, limit: number): (ReadEvent & { place: Place })[] {
     return readEvents(this.#db, actor, seat(this.#db, actor, conversation).conversation, afterSeq, limit)
+  }
+
+  missed(user: UserId, since: LogPlace): Missed | null {
+    return missedSince(this.#db, user, since)
+  }
+
+  read(user: UserId, positions: readonly number[]): EventsRead | null {
+    return readAt(this.#db, user, positions)
+  }
+
+  prune(before: number, limit: number): number {
+    return prune(this.#db, before, limit)
   }
 }
 

@@ -71,6 +71,7 @@ export interface UserChannelRow {
   id: UserChannelId
   name: string
   rotated_at: number
+  revoked_at: number | null
 }
 
 /** `participants` and `admins` of a record list at most this many (E1). */

@@ -7,7 +7,13 @@
  */
 export const migrations: readonly string[] = [
   `
-  CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;
+  -- One row for each opening of the database: its random name, and the position of the log's last entry then. A copy of the file that
+  -- is opened elsewhere goes on in an epoch of its own, so a place that the copy never had is known as a stranger's (R5).
+  CREATE TABLE epoch (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, from_position INTEGER NOT NULL) STRICT;
+
+  -- The position of the last entry that was pruned (R3).
+  CREATE TABLE pruned (position INTEGER NOT NULL) STRICT;
+  INSERT INTO pruned VALUES (0);
 
   CREATE TABLE user (
     id TEXT PRIMARY KEY,
@@ -21,7 +27,8 @@ export const migrations: readonly string[] = [
     user TEXT PRIMARY KEY,
     id TEXT NOT NULL,
     name TEXT NOT NULL UNIQUE,
-    rotated_at INTEGER NOT NULL
+    rotated_at INTEGER NOT NULL,         -- each rotation has a later one
+    revoked_at INTEGER                   -- when tokens were revoked last
   ) WITHOUT ROWID, STRICT;
 
   CREATE TABLE conversation (

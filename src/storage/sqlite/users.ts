@@ -1,10 +1,11 @@
 /** Profiles and user channels (M7, U1), as SQLite keeps them. */
 import type { ProfileChanges, Result } from '../../protocol/commands.ts'
-import type { UserChannelId, UserId } from '../../protocol/ids.ts'
+import type { UserId } from '../../protocol/ids.ts'
 import type { UserChannel } from '../../protocol/records.ts'
-import type { Act, Written } from '../storage.ts'
+import type { Act, Admitted, CurrentUserChannel, LogPlace, NewUserChannel, Written } from '../storage.ts'
 import type { Database } from './database.ts'
 import { appendUserEvent } from './log.ts'
+import { missedSince } from './missed.ts'
 import { type UserChannelRow, type UserRow, userChannelRecord, userRecord } from './rows.ts'
 
 export class SqliteUsers {
@@ -74,23 +75,64 @@ export class SqliteUserChannels {
     this.#db = db
   }
 
-  current(user: UserId, fresh: { id: UserChannelId; name: string; at: number }): Required<UserChannel> {
-    const select = 'SELECT * FROM user_channel WHERE user = ?'
-    let row = this.#db.get<UserChannelRow>(select, user)
-    if (!row) {
-      this.#db.run(
-        'INSERT INTO user_channel (user, id, name, rotated_at) VALUES (?, ?, ?, ?)',
-        user,
-        fresh.id,
-        fresh.name,
-        fresh.at,
-      )
-      row = this.#db.get<UserChannelRow>(select, user) as UserChannelRow
-    }
-    return userChannelRecord(row)
+  current(user: UserId, fresh: NewUserChannel): CurrentUserChannel {
+    return currentOf(this.#row(user) ?? this.#make(user, fresh))
   }
 
-  owner(name: string): UserId | null {
-    return this.#db.get<{ user: UserId }>('SELECT user FROM user_channel WHERE name = ?', name)?.user ?? null
+  admit(user: UserId, fresh: NewUserChannel, since: LogPlace | null): Admitted {
+    return { ...this.current(user, fresh), missed: since && missedSince(this.#db, user, since) }
   }
+
+  admitListener(name: string, since: LogPlace | null): Admitted | null {
+    const row = this.#db.get<UserChannelRow>('SELECT * FROM user_channel WHERE name = ?', name)
+    return row ? { ...currentOf(row), missed: since && missedSince(this.#db, row.user, since) } : null
+  }
+
+  rotate(act: Act, fresh: NewUserChannel, revoke: boolean): Written<Result<'rotate_user_channel'>> {
+    const before = this.#row(act.actor) ?? this.#make(act.actor, fresh)
+    // The state only moves forward, also for a clock that was set back (W4).
+    const rotatedAt = Math.max(act.at, before.rotated_at + 1)
+    const row: UserChannelRow = {
+      ...before,
+      name: fresh.name,
+      rotated_at: rotatedAt,
+      revoked_at: revoke ? rotatedAt : before.revoked_at,
+    }
+    this.#db.run(
+      'UPDATE user_channel SET name = ?, rotated_at = ?, revoked_at = ? WHERE user = ?',
+      row.name,
+      row.rotated_at,
+      row.revoked_at,
+      row.user,
+    )
+    const { userChannel } = currentOf(row)
+    const entry = appendUserEvent(this.#db, act.at, row.user, {
+      record_type: 'user_channel',
+      event_type: 'update',
+      record: nameless(userChannel),
+      original_record: nameless(currentOf(before).userChannel),
+    })
+    return {
+      result: { user_channel: userChannel },
+      entry: { ...entry, rotation: { user: row.user, rotatedAt, revoke } },
+    }
+  }
+
+  #row(user: UserId): UserChannelRow | undefined {
+    return this.#db.get<UserChannelRow>('SELECT * FROM user_channel WHERE user = ?', user)
+  }
+
+  #make(user: UserId, { id, name, at }: NewUserChannel): UserChannelRow {
+    this.#db.run('INSERT INTO user_channel (user, id, name, rotated_at) VALUES (?, ?, ?, ?)', user, id, name, at)
+    return { user, id, name, rotated_at: at, revoked_at: null }
+  }
+}
+
+function currentOf(row: UserChannelRow): CurrentUserChannel {
+  return { userChannel: userChannelRecord(row), rotatedAt: row.rotated_at, revokedAt: row.revoked_at }
+}
+
+/** The record as it stands in events: the name is only given to who asks for it (U6). */
+function nameless({ id, user, rotated_at }: Required<UserChannel>): UserChannel {
+  return { id, user, rotated_at }
 }

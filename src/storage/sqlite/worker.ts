@@ -13,7 +13,7 @@ export type Request = readonly [noun: string, verb: string, args: readonly unkno
 export type Outcome = { readonly value: unknown } | { readonly failure: Failure }
 
 /** What the worker says at its start, and then of each batch, in the order they were sent. */
-export type Opened = { readonly database: string; readonly position: number } | { readonly unusable: string }
+export type Opened = { readonly epoch: string; readonly position: number } | { readonly unusable: string }
 
 export interface WorkerOptions {
   readonly file: string
@@ -100,7 +100,5 @@ function serve(db: Database): void {
 
   // A crash may have come between a deletion and its checkpoint.
   if (!db.checkpoint()) checkpointSoon()
-  const { value: database } = db.get<{ value: string }>(`SELECT value FROM meta WHERE name = 'database'`) as never
-  const { position } = db.get<{ position: number }>('SELECT coalesce(max(position), 0) AS position FROM event') as never
-  port?.postMessage({ database, position } satisfies Opened)
+  port?.postMessage({ epoch: db.epoch, position: db.position } satisfies Opened)
 }

@@ -4,13 +4,14 @@ import { expect } from 'vitest'
 import { type ErrorBody, FanfareError } from '../../protocol/codes.ts'
 import type { Args } from '../../protocol/commands.ts'
 import type { ConversationId, MessageId, UserChannelId, UserId } from '../../protocol/ids.ts'
-import type { Message, Metadata, RecordEvent, Timestamp } from '../../protocol/records.ts'
+import type { Message, Metadata, RecordEvent, Timestamp, UserChannel } from '../../protocol/records.ts'
 import type {
   Act,
   LogEntry,
   MessageChanges,
   NewConversation,
   NewMessage,
+  NewUserChannel,
   Storage,
   StorageLimits,
   Written,
@@ -154,8 +155,18 @@ export class Stage {
     return (await this.get(actor, conversation)).user_conversation.unread_count
   }
 
-  channel(user: UserId, name: string) {
-    return this.storage.userChannels.current(user, { id: newId('user_channel'), name, at: this.act(user).at })
+  async channel(user: UserId, name: string): Promise<Required<UserChannel>> {
+    const fresh = this.fresh(name)
+    return (await this.storage.userChannels.current(user, fresh)).userChannel
+  }
+
+  rotate(user: UserId, name: string, revoke = false) {
+    const act = this.act(user)
+    return this.storage.userChannels.rotate(act, { id: newId('user_channel'), name, at: act.at }, revoke)
+  }
+
+  fresh(name: string): NewUserChannel {
+    return { id: newId('user_channel'), name, at: this.act(alice).at }
   }
 }
 

@@ -84,8 +84,9 @@ export function usersContract(open: OpenStorage): void {
       await stage.channel(alice, 'hers')
       await stage.channel(bob, 'his')
       await stage.channel(bob, 'another')
-      const { owner } = stage.storage.userChannels
-      expect(await Promise.all(['hers', 'his', 'another', 'His', ''].map((name) => owner(name)))).toEqual([
+      const owner = async (name: string) =>
+        (await stage.storage.userChannels.admitListener(name, null))?.userChannel.user ?? null
+      expect(await Promise.all(['hers', 'his', 'another', 'His', ''].map(owner))).toEqual([
         alice,
         bob,
         null,
@@ -93,7 +94,7 @@ export function usersContract(open: OpenStorage): void {
         null,
       ])
       await stage.reopen()
-      expect(await stage.storage.userChannels.owner('his')).toBe(bob)
+      expect(await owner('his')).toBe(bob)
     })
   })
 }

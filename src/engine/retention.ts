@@ -1,0 +1,43 @@
+/** How long the log is kept (R3): old entries go in the background, a few at a time. */
+import type { EventStorage } from '../storage/storage.ts'
+import type { Clock } from './clock.ts'
+
+/** Between two looks at the log. */
+const intervalMs = 600_000
+/** While there is more to prune, commands have their turn between. */
+const pauseMs = 100
+const entriesAtOnce = 500
+
+export class Retention {
+  readonly #events: EventStorage
+  readonly #clock: Clock
+  readonly #keptMs: number
+  readonly #onFault: (doing: string, error: unknown) => void
+  #stopped = false
+  #cancel: () => void
+
+  /** Begins at once. Entries older than `keptMs` go. */
+  constructor(events: EventStorage, clock: Clock, keptMs: number, onFault: (doing: string, error: unknown) => void) {
+    this.#events = events
+    this.#clock = clock
+    this.#keptMs = keptMs
+    this.#onFault = onFault
+    this.#cancel = clock.after(pauseMs, () => this.#prune())
+  }
+
+  /** Prunes no more. */
+  stop(): void {
+    this.#stopped = true
+    this.#cancel()
+  }
+
+  async #prune(): Promise<void> {
+    let more = false
+    try {
+      more = (await this.#events.prune(this.#clock.now() - this.#keptMs, entriesAtOnce)) === entriesAtOnce
+    } catch (error) {
+      if (!this.#stopped) this.#onFault('pruning the log', error)
+    }
+    if (!this.#stopped) this.#cancel = this.#clock.after(more ? pauseMs : intervalMs, () => this.#prune())
+  }
+}
