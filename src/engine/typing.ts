@@ -99,9 +99,9 @@ export class Typing {
         }
       }
     }
-    let ended = false
-    for (const user of users) ended = this.#finish(conversation, place, user) || ended
-    if (ended) this.#push(conversation, place)
+    for (const user of users) this.#finish(conversation, place, user)
+    // One who said `finished` himself just before his message may not have been told of yet: that comes before it as well.
+    if (users.some((user) => place.ended.has(user))) this.#push(conversation, place)
     this.#settle(conversation, place)
   }
 

@@ -162,6 +162,21 @@ test('T2 the finished that a message causes comes before the message’s own pus
   }
 })
 
+test('T2 where the author says finished just before his message, that too comes before the message’s push', async () => {
+  await using room = await openTypingRoom()
+  const { conversation, clock } = room
+  for (let round = 0; round < 2; round++) {
+    // Its push is the one that makes the next wait.
+    await type(room.bob, conversation, round === 0 ? 'pause' : 'begin')
+    await Promise.all([type(room.bob, conversation, 'finished'), say(room.bob, conversation, `round ${round}`)])
+    const pushes = await room.alice.rest()
+    expect(pushes.map(({ event }) => event).slice(-2)).toEqual(['typing', 'create'])
+    expect(pushes.at(-2)?.data).toMatchObject({ [conversation]: { [bob]: { event: 'finished' } } })
+    clock.advance(300)
+    expect(await room.told(), 'it is told once').toEqual([])
+  }
+})
+
 test('T2 who leaves or is removed types no more, and watches no more', async () => {
   await using room = await openTypingRoom()
   const { conversation, clock } = room
