@@ -31,9 +31,9 @@ interface Place {
   /** Leases that have ended and were not yet told of. */
   readonly ended: Map<UserId, Lease>
   readonly watchers: Set<Session>
-  /** Whether there is something that the watchers don't know. */
-  changed: boolean
   pushedAt: number
+  /** How long after the last push the next one goes out: for ever while there is nothing that the watchers don't know. */
+  restMs: number
   cancelTimer: () => void
 }
 
@@ -66,7 +66,7 @@ export class Typing {
     })
     place.ended.delete(user)
     // A lease that is only renewed is told again before its watchers would let it go by their own clocks (T5).
-    if (before?.entry.event !== state || now - place.pushedAt >= typingExpiryMs / 2) place.changed = true
+    place.restMs = Math.min(place.restMs, before?.entry.event === state ? typingExpiryMs / 2 : typingPushIntervalMs)
     this.#settle(conversation, place)
   }
 
@@ -123,8 +123,8 @@ export class Typing {
         leases: new Map(),
         ended: new Map(),
         watchers: new Set(),
-        changed: false,
-        pushedAt: Number.NEGATIVE_INFINITY,
+        pushedAt: 0,
+        restMs: Number.POSITIVE_INFINITY,
         cancelTimer: () => {},
       }
       this.#places.set(conversation, place)
@@ -141,7 +141,7 @@ export class Typing {
       ...lease,
       entry: { event: 'finished', at: new Date(this.#clock.now()).toISOString() },
     })
-    place.changed = true
+    place.restMs = typingPushIntervalMs
     return true
   }
 
@@ -150,11 +150,10 @@ export class Typing {
     const now = this.#clock.now()
     for (const [user, { expiresAt }] of place.leases) if (expiresAt <= now) this.#finish(conversation, place, user)
     if (place.watchers.size === 0) {
-      place.changed = false
+      place.restMs = Number.POSITIVE_INFINITY
       place.ended.clear()
     }
-    const pushAt = place.pushedAt + typingPushIntervalMs
-    if (place.changed && pushAt <= now) this.#push(conversation, place)
+    if (place.pushedAt + place.restMs <= now) this.#push(conversation, place)
 
     place.cancelTimer()
     place.cancelTimer = () => {}
@@ -162,7 +161,7 @@ export class Typing {
       this.#places.delete(conversation)
       return
     }
-    let wakeAt = place.changed ? pushAt : Number.POSITIVE_INFINITY
+    let wakeAt = place.pushedAt + place.restMs
     for (const { expiresAt } of place.leases.values()) wakeAt = Math.min(wakeAt, expiresAt)
     if (wakeAt !== Number.POSITIVE_INFINITY) {
       place.cancelTimer = this.#clock.after(wakeAt - now, () => this.#settle(conversation, place))
@@ -183,7 +182,7 @@ export class Typing {
       if (Object.keys(others).length > 0) session.pushTyping(encodeTyping({ [conversation]: others }))
     }
     place.ended.clear()
-    place.changed = false
+    place.restMs = Number.POSITIVE_INFINITY
     place.pushedAt = this.#clock.now()
   }
 }

@@ -297,6 +297,24 @@ test('T5 each conversation has a pace of its own', async () => {
   expect(await typingTold(room.alice, other.id)).toEqual([{ [bob]: begin() }])
 })
 
+test('T5 a lease that is only refreshed is told again every 2.5 s, and not more often', async () => {
+  await using room = await openWatchedRoom()
+  const { conversation, clock } = room
+  const told: [ms: number, at: string | undefined][] = []
+  for (let ms = 0; ms < 10_000; ms += 500) {
+    // Once a second, as clients do; what falls due at the same time goes first.
+    if (ms % 1_000 === 0) await type(room.bob, conversation, 'begin')
+    for (const set of await typingTold(room.alice, conversation)) told.push([ms, set[bob]?.at])
+    clock.advance(500)
+  }
+  expect(told).toEqual([
+    [0, after(0)],
+    [2_500, after(2_000)],
+    [5_000, after(4_000)],
+    [7_500, after(7_000)],
+  ])
+})
+
 test('T6 of typing nothing is written to the disk, and no event tells of it', async () => {
   await using room = await openWatchedRoom()
   const { conversation, clock, stage } = room
