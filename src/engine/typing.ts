@@ -27,6 +27,7 @@ interface Lease {
 
 /** A conversation in which somebody types or watches. */
 interface Place {
+  /** In the order in which they end, which is that of their last renewal, for all hold equally long. */
   readonly leases: Map<UserId, Lease>
   /** Leases that have ended and were not yet told of. */
   readonly ended: Map<UserId, Lease>
@@ -58,6 +59,7 @@ export class Typing {
     const before = place.leases.get(user)
     if (before && before.holder !== holder) before.holder?.typingIn.delete(conversation)
     holder?.typingIn.add(conversation)
+    place.leases.delete(user)
     place.leases.set(user, {
       entry: { event: state, at: new Date(now).toISOString() },
       order: before?.order ?? ++this.#order,
@@ -148,7 +150,10 @@ export class Typing {
   /** Lets run out what is over, pushes what may be pushed now, and wakes again when the next thing falls due. */
   #settle(conversation: ConversationId, place: Place): void {
     const now = this.#clock.now()
-    for (const [user, { expiresAt }] of place.leases) if (expiresAt <= now) this.#finish(conversation, place, user)
+    for (const [user, { expiresAt }] of place.leases) {
+      if (expiresAt > now) break
+      this.#finish(conversation, place, user)
+    }
     if (place.watchers.size === 0) {
       place.restMs = Number.POSITIVE_INFINITY
       place.ended.clear()
@@ -161,8 +166,8 @@ export class Typing {
       this.#places.delete(conversation)
       return
     }
-    let wakeAt = place.pushedAt + place.restMs
-    for (const { expiresAt } of place.leases.values()) wakeAt = Math.min(wakeAt, expiresAt)
+    const [next] = place.leases.values()
+    const wakeAt = Math.min(place.pushedAt + place.restMs, next?.expiresAt ?? Number.POSITIVE_INFINITY)
     if (wakeAt !== Number.POSITIVE_INFINITY) {
       place.cancelTimer = this.#clock.after(wakeAt - now, () => this.#settle(conversation, place))
     }
