@@ -150,8 +150,10 @@ export class Typing {
   /** Lets run out what is over, pushes what may be pushed now, and wakes again when the next thing falls due. */
   #settle(conversation: ConversationId, place: Place): void {
     const now = this.#clock.now()
+    // By a clock that was set back what was timed before would last that much longer: such leases end, and such a pause is over.
+    if (place.pushedAt > now) place.pushedAt = 0
     for (const [user, { expiresAt }] of place.leases) {
-      if (expiresAt > now) break
+      if (expiresAt > now && expiresAt <= now + 2 * typingExpiryMs) break
       this.#finish(conversation, place, user)
     }
     if (place.watchers.size === 0) {

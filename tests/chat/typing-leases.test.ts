@@ -250,3 +250,17 @@ test('T2 a lease begun over HTTP is ended by time, by finished and by a message,
   const [message] = pushes.filter(isEvent)
   expect(message && messageOf(message).created_by).toBe(bob)
 })
+
+test('T2 by a clock that was set back no lease lasts the longer, and what changes is told all the same', async () => {
+  await using room = await openTypingRoom()
+  const { conversation, clock } = room
+  clock.advance(-3_600_000)
+  await type(room.carol, conversation, 'begin')
+  await room.told()
+  clock.advance(1_000)
+  await type(room.carol, conversation, 'pause')
+  expect((await room.told()).at(-1)).toMatchObject({ [carol]: 'pause' })
+  clock.advance(5_000)
+  await room.told()
+  expect(await room.alice.command('subscribe_typing', { conversation })).toEqual({ typing: {} })
+})
