@@ -78,11 +78,12 @@ export class Engine {
     return new FanfareError('internal', 'the server failed to do this; the fault is in its log')
   }
 
-  /** Ends all sessions, then the broker and the storage, which first commits what it was asked for. */
+  /** Ends all sessions, then the broker and the storage, which first commits what it was asked for, and typing begun over HTTP. */
   async close(): Promise<void> {
     for (const session of [...this.hub.all()]) session.close(4503)
     await this.#broker.close()
     await this.storage.close()
+    this.typing.close()
   }
 }
 

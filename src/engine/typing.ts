@@ -113,6 +113,12 @@ export class Typing {
     for (const conversation of [...session.typingIn]) this.set(conversation, session.user as UserId, 'finished', null)
   }
 
+  /** Forgets all, and nobody is told. */
+  close(): void {
+    for (const { cancelTimer } of this.#places.values()) cancelTimer()
+    this.#places.clear()
+  }
+
   /** How many conversations are held in memory: none when nobody types or watches. */
   get size(): number {
     return this.#places.size

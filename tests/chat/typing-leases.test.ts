@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import type { ConversationId } from '../../src/protocol/ids.ts'
 import type { TypingState } from '../../src/protocol/typing.ts'
-import { bob, carol, isEvent, messageOf, openRoom, type Session, say, typingTold } from './stage.ts'
+import { alice, bob, carol, isEvent, messageOf, openRoom, type Session, say, typingTold } from './stage.ts'
 
 const type = (session: Session, conversation: ConversationId, event: TypingState) =>
   session.command('typing', { conversation, event })
@@ -263,4 +263,12 @@ test('T2 by a clock that was set back no lease lasts the longer, and what change
   clock.advance(5_000)
   await room.told()
   expect(await room.alice.command('subscribe_typing', { conversation })).toEqual({ typing: {} })
+})
+
+test('T2 when the server stops no lease keeps its clock waiting', async () => {
+  await using room = await openTypingRoom()
+  const { conversation, clock, stage } = room
+  await stage.server.call('typing', { conversation, event: 'begin' }, alice)
+  await stage.server.stop()
+  expect(clock.waiting).toBe(0)
 })
