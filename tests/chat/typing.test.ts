@@ -219,6 +219,31 @@ test('T4 who no longer watches is pushed nothing, and unsubscribing again, or fr
   expect(await typingTold(room.alice, conversation)).toEqual([])
 })
 
+test('T4 where subscribing and unsubscribing come in one turn the last one counts, also of a conversation this server has not heard of', async () => {
+  await using room = await openRoom()
+  const { conversation, clock, stage } = room
+  for (const restarted of [false, true]) {
+    for (const commands of [
+      ['subscribe_typing', 'unsubscribe_typing'],
+      ['subscribe_typing', 'unsubscribe_typing', 'subscribe_typing'],
+      ['subscribe_typing', 'unsubscribe_typing', 'subscribe_typing', 'unsubscribe_typing'],
+    ] as const) {
+      if (restarted) {
+        await stage.server.stop()
+        await stage.server.start()
+      }
+      const session = await stage.connect(alice)
+      await Promise.all(commands.map((command) => session.command(command, { conversation })))
+      await stage.server.call('typing', { conversation, event: 'begin' }, bob)
+      const told = (await typingTold(session, conversation)).length
+      expect({ restarted, commands, told }).toEqual({ restarted, commands, told: commands.length % 2 })
+      await stage.server.call('typing', { conversation, event: 'finished' }, bob)
+      clock.advance(300)
+      await session.end()
+    }
+  }
+})
+
 test('T4 a session watches 100 conversations at most: the next is conflict until one is given up', async () => {
   await using stage = await openStage()
   const [session, second] = [await stage.connect(alice), await stage.connect(alice)]
