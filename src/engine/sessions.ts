@@ -74,8 +74,17 @@ export const sessionCommands: CommandTable<SessionCommand> = {
     callers: 'session',
     args: one,
     read: (call, { conversation }) => {
-      call.engine.typing.unwatch(conversation, sessionOf(call))
-      return {}
+      const unwatch = () => {
+        call.engine.typing.unwatch(conversation, sessionOf(call))
+        return {}
+      }
+      const { memberships, storage } = call.engine
+      if (memberships.get(conversation)) return unwatch()
+      // A subscribe_typing just before may be waiting for storage: then this comes behind it, whatever storage says.
+      return storage.conversations.membership(conversation).then((membership) => {
+        memberships.learn(conversation, membership)
+        return unwatch()
+      }, unwatch)
     },
   },
 }

@@ -119,3 +119,9 @@ export function typingOf({ data }: TypingFrame, conversation: ConversationId): T
   expect(Object.keys(data)).toEqual([conversation])
   return data[conversation] as TypingSet
 }
+
+/** The sets of the conversation's typing that were pushed and not yet taken. Record events that came among them are taken too. */
+export async function typingTold(session: RawSession, conversation: ConversationId): Promise<TypingSet[]> {
+  const pushes = await session.rest()
+  return pushes.filter((push): push is TypingFrame => !isEvent(push)).map((push) => typingOf(push, conversation))
+}

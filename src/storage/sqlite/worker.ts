@@ -67,7 +67,8 @@ function serve(db: Database): void {
 
   const runBatch = (batch: readonly Request[]): Outcome[] => {
     try {
-      db.run('BEGIN')
+      // IMMEDIATE, for only who holds no lock yet waits for another program that writes, such as one that replicates.
+      db.run('BEGIN IMMEDIATE')
       const outcomes = batch.map(runOne)
       db.run('COMMIT')
       return outcomes
