@@ -99,9 +99,9 @@ export class Typing {
         }
       }
     }
-    let ended = false
-    for (const user of users) ended = this.#finish(conversation, place, user) || ended
-    if (ended) this.#push(conversation, place)
+    for (const user of users) this.#finish(conversation, place, user)
+    // Also one that its client ended just before, and that still waits for its turn (T5): the SDK does so with each message.
+    if (users.some((user) => place.ended.has(user))) this.#push(conversation, place)
     this.#settle(conversation, place)
   }
 

@@ -1,11 +1,12 @@
 import type { Page } from 'playwright-core'
 import { expect } from 'vitest'
+import type { TypingFrame } from '../../src/protocol/frames.ts'
 import { connect } from '../../src/testing/raw-session.ts'
 import { startServer, type TestServer } from '../../src/testing/start-server.ts'
 import { startApplication } from './application.ts'
 import { browserTest, eventually, openWindow } from './chromium.ts'
 import type { ChatPage } from './page/chat-page.ts'
-import { connected, Room } from './room.ts'
+import { connected, Room, stateOf } from './room.ts'
 
 /** In the page. */
 declare const chatPage: ChatPage
@@ -92,6 +93,20 @@ browserTest('C2 begin is sent at most once a second while one types', async () =
   }
   await room.rest()
   expect(room.sent).toEqual(['begin', 'begin', 'begin'])
+})
+
+browserTest('C2, T2 finished is sent with the message and told before it, however soon after begin', async () => {
+  await using room = await Room.open()
+  await room.bind('textarea')
+  await room.page.keyboard.type('Hello')
+  await room.alice.nextTyping()
+  await room.page.evaluate((conversation) => chatPage.chat.createMessage(conversation, 'Hello'), room.conversation)
+  const pushes = await room.alice.rest()
+  expect(pushes.map(({ event }) => event)).toEqual(['typing', 'create'])
+  expect(stateOf(pushes[0] as TypingFrame, room.conversation)).toBe('finished')
+  await room.page.keyboard.type('!')
+  await room.rest()
+  expect(room.sent, 'the element stays bound').toEqual(['begin', 'finished', 'begin'])
 })
 
 browserTest('C2 finished is sent when the page is left', async () => {
