@@ -1,7 +1,7 @@
 /** A session on an engine without doors. Nothing is sent or taken but when the test says so, and every frame is taken in its order. */
 import { FanfareError } from '../../src/protocol/codes.ts'
 import type { Args, CommandName, Result } from '../../src/protocol/commands.ts'
-import type { PushFrame, ReplyFrame } from '../../src/protocol/frames.ts'
+import type { EventFrame, ReplyFrame, TypingFrame } from '../../src/protocol/frames.ts'
 import type { UserId } from '../../src/protocol/ids.ts'
 import type { SocketPair } from '../../src/testing/socket-pair.ts'
 import type { TestEngine } from '../../src/testing/start-engine.ts'
@@ -11,7 +11,7 @@ export class PumpedSession {
   readonly pair: SocketPair
   #lastId = 0
   #parsed = 0
-  #untaken: PushFrame[] = []
+  #untaken: (EventFrame | TypingFrame)[] = []
   readonly #replies = new Map<number, ReplyFrame>()
 
   private constructor(user: UserId, pair: SocketPair) {
@@ -44,7 +44,7 @@ export class PumpedSession {
   }
 
   /** Takes the pushes that came and were not taken yet. */
-  take(): PushFrame[] {
+  take(): (EventFrame | TypingFrame)[] {
     this.#pump()
     return this.#untaken.splice(0)
   }
@@ -52,7 +52,7 @@ export class PumpedSession {
   #pump(): void {
     this.pair.pumpToPeer()
     for (; this.#parsed < this.pair.texts.length; this.#parsed++) {
-      const frame = JSON.parse(this.pair.texts[this.#parsed] as string) as ReplyFrame | PushFrame
+      const frame = JSON.parse(this.pair.texts[this.#parsed] as string) as ReplyFrame | EventFrame | TypingFrame
       if ('event' in frame) this.#untaken.push(frame)
       else this.#replies.set(frame.id, frame)
     }

@@ -8,7 +8,7 @@ import type { ConversationId, UserId } from '../../src/protocol/ids.ts'
 import type { Conversation, Message } from '../../src/protocol/records.ts'
 import type { TypingSet } from '../../src/protocol/typing.ts'
 import { FakeClock } from '../../src/testing/clock.ts'
-import { connect, type RawSession } from '../../src/testing/raw-session.ts'
+import { connect, isEvent, type RawSession } from '../../src/testing/raw-session.ts'
 
 export { isEvent } from '../../src/testing/raw-session.ts'
 

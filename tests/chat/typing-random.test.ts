@@ -1,7 +1,7 @@
 /** Typing as it comes: people who begin, pause, finish, write, leave, come back and lose their connections, in any order. */
 import { expect, test } from 'vitest'
 import { FanfareError } from '../../src/protocol/codes.ts'
-import type { PushFrame } from '../../src/protocol/frames.ts'
+import type { EventFrame, TypingFrame } from '../../src/protocol/frames.ts'
 import type { ConversationId, UserId } from '../../src/protocol/ids.ts'
 import type { TypingSet, TypingState } from '../../src/protocol/typing.ts'
 import { Random, seedOfTest } from '../../src/testing/random.ts'
@@ -215,7 +215,7 @@ class Street {
 }
 
 /** What a push means to who watches; what may not be in it fails. */
-function receive(push: PushFrame, user: UserId, views: Views): void {
+function receive(push: EventFrame | TypingFrame, user: UserId, views: Views): void {
   if (push.event === 'typing') {
     for (const [room, set] of Object.entries(push.data) as [ConversationId, TypingSet][]) {
       expect([...views.keys()], 'typing comes to who watches only').toContain(room)
