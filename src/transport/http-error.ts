@@ -41,6 +41,8 @@ export function answerNothingHere(request: IncomingMessage, response: ServerResp
 export function refuseUpgrade(tcp: Duplex, status: number, code: ErrorCode, message: string): void {
   const body = JSON.stringify({ error: new FanfareError(code, message) })
   tcp.on('error', () => {})
+  // No timeout of HTTP's holds any more: who does not hang up himself would be kept for ever, and the server from closing.
+  tcp.once('finish', () => tcp.destroy())
   tcp.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,

@@ -1,11 +1,12 @@
 /** Which browser pages may come in, and that no cookie is looked at (S8). */
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
+import { connect as dial } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { connect, open, RawSession } from '../../src/testing/raw-session.ts'
 import { startServer, type TestServer } from '../../src/testing/start-server.ts'
 import { codeOf } from '../chat/stage.ts'
-import { exchange } from './raw-tcp.ts'
+import { exchange, RawTcp } from './raw-tcp.ts'
 
 const allowed = ['https://app.example', 'http://localhost:5173']
 
@@ -107,6 +108,22 @@ describe('the origin of a page', () => {
     await using server = await startServer()
     for (const origin of [...lookAlikes(server), ...allowed]) {
       expect([origin, await upgradeStatus(server, origin)]).toEqual([origin, 403])
+    }
+  })
+
+  it('S8 who is refused a session is hung up on, be it that he never hangs up himself', async () => {
+    await using server = await startServer()
+    const { hostname, port } = new URL(server.url)
+    const head = ['Connection: Upgrade', 'Upgrade: websocket', `Host: ${hostname}:${port}`]
+    for (const line of ['GET /v2/socket HTTP/1.1\r\nOrigin: https://evil', 'GET /elsewhere HTTP/1.1']) {
+      const socket = dial({ port: Number(port), host: hostname, allowHalfOpen: true })
+      await using tcp = new RawTcp(socket)
+      socket.write(`${[line, ...head].join('\r\n')}\r\n\r\n`)
+      await once(socket, 'end')
+      expect(tcp.text).toMatch(/^HTTP\/1.1 40[34] .*"code":"(forbidden|not_found)"/s)
+      // Half of the connection is open still, for this side: the server would have to wait for it.
+      await server.stop()
+      await server.start()
     }
   })
 
