@@ -1,9 +1,10 @@
 /** Limits of size and number, each at its edge and one beyond (L1, L2), and what it means to turn one off (L4). */
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { noLimits } from '../../src/engine/config.ts'
 import { type ErrorBody, FanfareError } from '../../src/protocol/codes.ts'
 import type { UserId } from '../../src/protocol/ids.ts'
 import { connect, open, type RawSession } from '../../src/testing/raw-session.ts'
+import { startEngine } from '../../src/testing/start-engine.ts'
 import { startServer, type TestServer } from '../../src/testing/start-server.ts'
 import { alice, bob, codeOf, refusal, say } from '../chat/stage.ts'
 
@@ -112,6 +113,22 @@ describe('sizes', () => {
     await using early = await open(server)
     early.send(frame(1_001))
     expect(await early.closed).toEqual(frameTooLarge)
+  })
+
+  it('L1 a frame comes in 64 pieces at most, and more close with 1008', async () => {
+    await using server = await startServer()
+    await using session = await connect(server, alice)
+    const bytes = Buffer.from(frame(200))
+    const sendIn = (pieces: number) => {
+      for (let at = 0; at < pieces - 1; at++)
+        session.webSocket.send(bytes.subarray(at, at + 1), { fin: false, binary: false })
+      session.webSocket.send(bytes.subarray(pieces - 1), { fin: true, binary: false })
+    }
+    sendIn(64)
+    expect(await session.reply(1_000)).toHaveProperty('result')
+    sendIn(65)
+    expect(await session.closed).toMatchObject({ code: 1008 })
+    expect(session.frames).toHaveLength(2)
   })
 
   it('L1 an HTTP body has 64 KiB at most with a token and 1 MiB with the API key, and one more is too_large', async () => {
@@ -262,13 +279,34 @@ describe('numbers', () => {
     expect(await next.closed).toEqual(rateLimited)
     expect(next.frames).toEqual([])
     // One makes room by proving it, one by failing to, and one by going.
-    await sessions[0]?.command('connect', { token: await server.token('alice') })
+    await sessions[49]?.command('connect', { token: await server.token('alice') })
     await codeOf((sessions[1] as RawSession).command('connect', { token: 'none' }))
     await sessions[1]?.closed
     await sessions[2]?.end()
     for (let count = 0; count < 3; count++) opened.use(await connect(server, bob))
     for (let count = 0; count < 3; count++) opened.use(await open(server))
     expect(await opened.use(await open(server)).closed).toEqual(rateLimited)
+  })
+
+  it('L2 100 commands may stand behind connect before its reply, and the next one closes with 4429', async () => {
+    // In memory, so that all of them come in one turn.
+    await using started = await startEngine()
+    const token = await started.token(alice)
+    const sending = (count: number) => {
+      const pair = started.open()
+      pair.say(JSON.stringify({ id: 0, command: 'connect', args: { token } }))
+      for (let id = 1; id <= count; id++) pair.say(`{"id":${id},"command":"ping"}`)
+      pair.pumpToServer()
+      pair.pumpToPeer()
+      return pair
+    }
+    expect(sending(101).ending).toEqual(rateLimited)
+    const pair = sending(100)
+    await vi.waitFor(() => {
+      pair.pumpToPeer()
+      expect(pair.texts).toHaveLength(101)
+    })
+    expect(pair.ending).toBeNull()
   })
 
   it('L2 one get_users names 100 users at most', async () => {
