@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { FanfareError } from '../protocol/codes.ts'
 import type { ConversationId } from '../protocol/ids.ts'
-import { conversationId } from './arguments.ts'
+import { conversationId, text } from './arguments.ts'
 import type { Call } from './call.ts'
 import { type CommandTable, Later } from './command.ts'
 import type { Session } from './session.ts'
@@ -16,9 +16,9 @@ export const sessionCommands: CommandTable<SessionCommand> = {
   connect: {
     callers: 'session',
     args: z.strictObject({
-      token: z.string().optional(),
-      channel: z.string().optional(),
-      cursor: z.string().optional(),
+      token: text.optional(),
+      channel: text.optional(),
+      cursor: text.optional(),
     }),
     // A session's first command never comes here: see Session.
     read: () => {
@@ -28,7 +28,7 @@ export const sessionCommands: CommandTable<SessionCommand> = {
 
   refresh_token: {
     callers: 'session',
-    args: z.strictObject({ token: z.string() }),
+    args: z.strictObject({ token: text }),
     read: async (call, { token }) => {
       const { user, expiresAt } = await authenticate(call.engine, token)
       if (user !== call.user) throw new FanfareError('unauthorized', "the token is another user's; the old one stands")
