@@ -16,6 +16,7 @@ const fullArgs: { readonly [N in CommandName]: Required<Args<N>> } = {
   refresh_token: { token: 'none' },
   ping: {},
   get_user_channel: {},
+  rotate_user_channel: { user: bob, revoke: false },
   create_conversation: {
     participants: [bob],
     title: 'title',
@@ -113,6 +114,7 @@ const wrong: { readonly [Name in ArgName]: readonly unknown[] } = {
   metadata: [null, ...metadata],
   attachment: metadata,
   distinct_by_participants: [null, 0, 1, '', 'true', [], {}],
+  revoke: [null, 0, 1, '', 'true', [], {}],
   client_id: [null, '', 'x'.repeat(129), ...notText],
   limit: [...numbers, 0],
   before: [...times, message, 'conversation/'],
