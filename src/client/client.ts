@@ -33,6 +33,8 @@ export interface ChatOptions {
   readonly token: Token
   /** A `chat.cursor` that was kept from before. A server that can resume goes on from there (R). */
   readonly cursor?: string | null | undefined
+  /** How many calls may wait for a connection or for their reply; the next one rejects with `rate_limited`. 1,000 unless given. */
+  readonly queueLimit?: number | undefined
   /** The WebSocket class, the platform's own unless given. Node 20 has none: give it `ws`'s. */
   readonly WebSocket?: WebSocketClass | undefined
 }
@@ -40,8 +42,8 @@ export interface ChatOptions {
 /** The last argument of every call. */
 export interface CallOptions {
   /**
-   * Rejects the call with the signal's reason. A call that still waits for a connection is then never sent; one that was sent may be done
-   * all the same.
+   * Rejects the call with the signal's reason. A call that still waits is then never sent; one that was sent is not sent again, and may be
+   * done all the same.
    */
   readonly signal?: Signal | undefined
 }
@@ -49,8 +51,9 @@ export interface CallOptions {
 /** The last argument of a call that makes or edits a record. */
 export interface SendOptions extends CallOptions {
   /**
-   * An id of 1–128 characters that the application chose for this call. The same call with the same id, whenever it is made, does nothing
-   * again and gives the record as it is: so one may try again after `unavailable` (M3). The message's `client_id` is this too.
+   * An id of 1–128 characters that the application chose for this call; the SDK makes one unless given. The same call with the same id,
+   * whenever it is made, does nothing again and gives the record as it is (M3). The message and its events carry it as their `client_id`, so
+   * a line that is shown before the server has it is known again, whichever comes first, the event or the reply.
    */
   readonly client_id?: string | undefined
 }
@@ -92,11 +95,18 @@ export function createChat(options: ChatOptions): Chat {
  *
  * Each call sends one command. It gives what the reply holds: the thing itself where that is one (a message, a list of messages), the whole
  * result where it is several (`{conversation, created}`). It rejects with a `FanfareError`, whose `code` is one of the contract's.
- * Without a connection a call waits for one. If the connection breaks before the reply came, it rejects with `unavailable`, and whether it
- * was done is not known: nothing is sent twice by itself. After `close()`, or when the state became `closed`, every call rejects.
  *
- * A connection that breaks is tried again until there is one (`state`, `onState`). What happened meanwhile is not told: get it anew when
- * the state becomes `connected`.
+ * A connection that breaks is tried again until there is one (`state`, `onState`). Events that happened meanwhile are not told: get anew
+ * what is shown when the state becomes `connected`. Calls are not lost:
+ *
+ * - Calls go out in the order in which they were made. Without a connection they wait for one, `queueLimit` of them at most. One that has
+ *   no reply when the connection breaks goes out again, and is done once: what makes or edits a record has a `client_id` for that. Only
+ *   `rotateUserChannel` is not repeated: it rejects with `unavailable`, and may have been done.
+ * - Of the calls that make or edit something in one conversation (or edit one message) one at a time is on its way, so their order holds
+ *   whatever happens to one of them. One that the server answers with `rate_limited` goes out again when the server says, one with
+ *   `unavailable` up to five times more, within a minute; all behind it wait meanwhile.
+ *
+ * After `close()`, or when the state became `closed`, every call rejects; what was on its way then may have been done.
  */
 export class Chat {
   readonly #connection: Connection
@@ -106,7 +116,7 @@ export class Chat {
   readonly #bindings = new Map<TypingBinding, ConversationId>()
   #cursor: string | undefined
 
-  constructor({ url, token, cursor, WebSocket = platform.WebSocket }: ChatOptions) {
+  constructor({ url, token, cursor, WebSocket = platform.WebSocket, queueLimit = 1_000 }: ChatOptions) {
     if (!/^(http|ws)s?:\/\//.test(url)) {
       throw new FanfareError(
         'invalid_argument',
@@ -121,7 +131,7 @@ export class Chat {
     }
     this.#cursor = cursor ?? undefined
     this.#connection = new Connection(
-      { url, token, WebSocket },
+      { url, token, WebSocket, queueLimit },
       {
         cursor: () => this.#cursor,
         reached: (reached) => {
@@ -230,8 +240,8 @@ export class Chat {
 
   /**
    * Makes a conversation of the caller, who becomes an admin, and `participants`. `created` is false where
-   * `distinct_by_participants` found the one that there is. Errors: `invalid_argument`, `too_large`, `forbidden` where only the
-   * application's backend makes conversations.
+   * `distinct_by_participants` found the one that there is, and where the call went out again because its first reply was lost. Errors:
+   * `invalid_argument`, `too_large`, `forbidden` where only the application's backend makes conversations.
    */
   createConversation(
     participants: readonly UserRef[],
@@ -246,9 +256,9 @@ export class Chat {
       metadata,
       admins: admins?.map(idOf),
       distinct_by_participants,
-      client_id,
+      client_id: client_id ?? newClientId(),
     }
-    return this.#connection.call('create_conversation', args, signal)
+    return this.#connection.call('create_conversation', args, { signal })
   }
 
   /**
@@ -266,7 +276,7 @@ export class Chat {
 
   /** Gives a conversation, the caller's own side of it, and its latest message. Errors: `not_found`. */
   getConversation(conversation: ConversationRef, options?: CallOptions): Promise<ConversationView> {
-    return this.#connection.call('get_conversation', { conversation: idOf(conversation) }, options?.signal)
+    return this.#connection.call('get_conversation', { conversation: idOf(conversation) }, options)
   }
 
   /**
@@ -349,13 +359,13 @@ export class Chat {
     options?: CallOptions,
   ): Promise<{ participants: UserId[]; admins: UserId[] }> {
     const args = { ...page, after: page.after && idOf(page.after), conversation: idOf(conversation) }
-    return this.#connection.call('get_participants', args, options?.signal)
+    return this.#connection.call('get_participants', args, options)
   }
 
   /**
-   * Sends a message, and gives it as it stands on the server's disk. The bound inputs of the conversation are `finished` by it. After
-   * `unavailable` it may have been sent; with a `client_id` it can be sent again and is there once. Errors: `not_found`,
-   * `invalid_argument`, `too_large`.
+   * Sends a message, and gives it as it stands on the server's disk. The bound inputs of the conversation are `finished` by it. Without a
+   * connection it waits for one; it is there once, however often it had to be sent. Errors: `not_found`, `invalid_argument`, `too_large`,
+   * `rate_limited` when too many calls wait, `unavailable` when the server could not do it for long.
    */
   createMessage(
     conversation: ConversationRef,
@@ -366,7 +376,7 @@ export class Chat {
   ): Promise<Message> {
     const id = idOf(conversation)
     for (const [binding, bound] of this.#bindings) if (bound === id) binding.finish()
-    const args = { conversation: id, body, metadata, attachment, client_id: options?.client_id }
+    const args = { conversation: id, body, metadata, attachment, client_id: options?.client_id ?? newClientId() }
     return this.#pick('create_message', 'message', args, options)
   }
 
@@ -381,7 +391,7 @@ export class Chat {
     options?: SendOptions,
   ): Promise<Message> {
     const changed = typeof changes === 'string' ? { body: changes } : changes
-    const args = { ...changed, message: idOf(message), client_id: options?.client_id }
+    const args = { ...changed, message: idOf(message), client_id: options?.client_id ?? newClientId() }
     return this.#pick('edit_message', 'message', args, options)
   }
 
@@ -426,7 +436,7 @@ export class Chat {
 
   /** Gives how many conversations have something unread, and how many messages are; 100 of a conversation means 100 or more. */
   getUnreadCount(options?: CallOptions): Promise<{ conversation: number; message: number }> {
-    return this.#connection.call('get_unread_count', {}, options?.signal)
+    return this.#connection.call('get_unread_count', {}, options)
   }
 
   /** Changes the caller's own profile; what is left out stays. Errors: `invalid_argument`, `too_large`. */
@@ -444,6 +454,19 @@ export class Chat {
     return this.#pick('get_user_channel', 'user_channel', {}, options)
   }
 
+  /**
+   * Gives the user channel a new name, so that who holds only the old one is cut off; sessions with a token go on. With `revoke` all other
+   * sessions of the user are closed, and tokens that were made before are refused ("log out everywhere"): a chat whose `token` is a
+   * function asks it for a new one. False unless given. Errors: `unavailable`, after which it may have been done: it is not repeated when
+   * the connection breaks before the reply.
+   */
+  rotateUserChannel(
+    { revoke }: { readonly revoke?: boolean | undefined } = {},
+    options?: CallOptions,
+  ): Promise<UserChannel> {
+    return this.#pick('rotate_user_channel', 'user_channel', { revoke }, options)
+  }
+
   #receive(frame: EventFrame): void {
     // Before the callbacks, so that what they keep is the place behind this event.
     this.#cursor = frame.cursor
@@ -456,9 +479,15 @@ export class Chat {
     args: Args<N>,
     options: CallOptions | undefined,
   ): Promise<Result<N>[K]> {
-    const result = await this.#connection.call(command, args, options?.signal)
+    const result = await this.#connection.call(command, args, options)
     return result[key]
   }
+}
+
+/** 128 random bits. `crypto.randomUUID` is not there in pages without https. */
+function newClientId(): string {
+  const bytes = platform.crypto.getRandomValues(new Uint8Array(16))
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
 /** What is neither is left for the server to refuse. */

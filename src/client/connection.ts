@@ -4,14 +4,13 @@ import type { Args, CommandName, ConnectResult, Result } from '../protocol/comma
 import { type EventFrame, type PushFrame, type ReplyFrame, socketPath } from '../protocol/frames.ts'
 import type { UserId } from '../protocol/ids.ts'
 import { type TypingData, typingExpiryMs, typingIntervalMs } from '../protocol/typing.ts'
-import { Calls, errorOf } from './calls.ts'
-import { platform, type Signal, type Socket, type WebSocketClass } from './platform.ts'
+import { backoffMs } from './backoff.ts'
+import { type CallSettings, Calls, errorOf } from './calls.ts'
+import { platform, type Socket, type WebSocketClass } from './platform.ts'
 import { type Token, TokenSource } from './token.ts'
 
 /** Socket and connect reply must both come in it. It begins before the server's own 10 s (S1), so that 4401 is always about the token. */
 const connectTimeoutMs = 10_000
-const minRetryMs = 500
-const maxRetryMs = 20_000
 /** After 4429 the delay is at once drawn from the whole of it, as after this many attempts. */
 const backOffAttempts = 5
 /** A token is refreshed this long before it expires, one that is short at three quarters of what is left of it. */
@@ -52,6 +51,8 @@ export interface ConnectionOptions {
   readonly url: string
   readonly token: Token
   readonly WebSocket: WebSocketClass
+  /** How many calls may wait. */
+  readonly queueLimit: number
 }
 
 /** What the owner of a connection is asked and told. */
@@ -81,7 +82,7 @@ export class Connection {
   readonly #options: ConnectionOptions
   readonly #handlers: ConnectionHandlers
   readonly #tokens: TokenSource
-  readonly #calls = new Calls()
+  readonly #calls: Calls
   /** The token to connect with, null when one must be asked for. */
   #token: string | null = null
   /** Whether no session has begun with the token so far. If it is refused, asking again would bring the same. */
@@ -97,16 +98,18 @@ export class Connection {
     this.#options = options
     this.#handlers = handlers
     this.#tokens = new TokenSource(options.token)
+    this.#calls = new Calls(options.queueLimit)
     this.#open()
   }
 
   /**
-   * Sends a command and gives its result. Without a session it waits for one. Rejects with the server's error; with `unavailable` if the
-   * session ends before the reply; with the reason if the connection is closed for good; with `too_large` if the frame would be; with the
-   * signal's reason if aborted.
+   * Sends a command and gives its result. Without a session it waits for one, and if the session ends before the reply it is sent again
+   * in the next, unless it must not be done twice: then it rejects with `unavailable`. Rejects else with the server's error; with the reason
+   * if the connection is closed for good; with `too_large` if the frame would be; with `rate_limited` if too many wait; with the signal's
+   * reason if aborted.
    */
-  call<N extends CommandName>(command: N, args: Args<N>, signal?: Signal): Promise<Result<N>> {
-    return this.#calls.make(command, args, signal)
+  call<N extends CommandName>(command: N, args: Args<N>, settings?: CallSettings): Promise<Result<N>> {
+    return this.#calls.make(command, args, settings)
   }
 
   /** Sends a command without asking for a reply. Without a session it is dropped. */
@@ -220,11 +223,7 @@ export class Connection {
   /** Tries again after `delayMs`, or, if it is NaN, after 0.5 s to a random moment that moves away with each attempt, to 20 s at most. */
   #retry(error: FanfareError, delayMs: number): void {
     if (this.#closed) return
-    if (Number.isNaN(delayMs)) {
-      this.#attempts++
-      const upToMs = Math.min(maxRetryMs, 2 * minRetryMs * 2 ** this.#attempts)
-      delayMs = minRetryMs + Math.random() * (upToMs - minRetryMs)
-    }
+    if (Number.isNaN(delayMs)) delayMs = backoffMs(++this.#attempts)
     this.#attemptTimer = platform.setTimeout(() => {
       this.#move('connecting', error)
       if (!this.#closed) this.#open()
@@ -286,7 +285,7 @@ export class Connection {
     }
     if (session !== this.session) return
     try {
-      const { expires_at } = await this.call('refresh_token', { token })
+      const { expires_at } = await this.call('refresh_token', { token }, { urgent: true })
       this.#token = token
       this.#refreshBefore(expires_at)
     } catch {

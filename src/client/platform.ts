@@ -27,6 +27,7 @@ interface Platform {
   readonly performance: { now(): number }
   /** Node has none. */
   reportError?(error: unknown): void
+  readonly crypto: { getRandomValues(bytes: Uint8Array): Uint8Array }
   readonly TextEncoder: new () => { encode(text: string): Uint8Array }
   /** Node 20 has none. */
   readonly WebSocket?: WebSocketClass
