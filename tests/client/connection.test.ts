@@ -418,7 +418,7 @@ test('C5 a refresh that is told there is no token closes the chat', async () => 
   await session.closed
 })
 
-test('C1 after a break the delay is drawn between 0.5 s and a bound that doubles up to 20 s', async () => {
+test('C1, C7 after a break the delay is drawn between 0.5 s and a bound that doubles up to 20 s', async () => {
   await using server = await ScriptedServer.start()
   for (const [random, delays] of [
     [0, [500, 500, 500, 500, 500, 500]],
