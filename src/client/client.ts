@@ -8,7 +8,6 @@ import type {
   GoneConversation,
   Message,
   Metadata,
-  RecordEvent,
   Timestamp,
   User,
   UserChannel,
@@ -23,6 +22,7 @@ import {
 } from './bind-typing-indicator.ts'
 import { callEach } from './callbacks.ts'
 import { Connection, type ConnectionState } from './connection.ts'
+import { type EventCallback, Events, type GapCallback, type ResetCallback } from './events.ts'
 import { platform, type Signal, type WebSocketClass } from './platform.ts'
 import type { Token } from './token.ts'
 import { Typing, type TypingCallback } from './typing.ts'
@@ -31,7 +31,10 @@ export interface ChatOptions {
   /** The server's address, `https://chat.example.com` for instance; `wss://` does as well. */
   readonly url: string
   readonly token: Token
-  /** A `chat.cursor` that was kept from before. A server that can resume goes on from there (R). */
+  /**
+   * A `chat.cursor` that was kept from before: events that came since are given out first (R), to the callbacks that are subscribed in the
+   * same turn. None unless given.
+   */
   readonly cursor?: string | null | undefined
   /** How many calls may wait for a connection or for their reply; the next one rejects with `rate_limited`. 1,000 unless given. */
   readonly queueLimit?: number | undefined
@@ -72,7 +75,6 @@ export type MessageRef = MessageId | { readonly id: MessageId }
 /** A record or its id, which is `user/` and the name that the application gave. */
 export type UserRef = UserId | { readonly id: UserId }
 
-export type EventCallback = (event: RecordEvent) => void
 export type StateCallback = (state: ConnectionState) => void
 
 /**
@@ -96,8 +98,7 @@ export function createChat(options: ChatOptions): Chat {
  * Each call sends one command. It gives what the reply holds: the thing itself where that is one (a message, a list of messages), the whole
  * result where it is several (`{conversation, created}`). It rejects with a `FanfareError`, whose `code` is one of the contract's.
  *
- * A connection that breaks is tried again until there is one (`state`, `onState`). Events that happened meanwhile are not told: get anew
- * what is shown when the state becomes `connected`. Calls are not lost:
+ * A connection that breaks is tried again until there is one (`state`, `onState`), and the chat goes on where it was:
  *
  * - Calls go out in the order in which they were made. Without a connection they wait for one, `queueLimit` of them at most. One that has
  *   no reply when the connection breaks goes out again, and is done once: what makes or edits a record has a `client_id` for that. Only
@@ -105,16 +106,17 @@ export function createChat(options: ChatOptions): Chat {
  * - Of the calls that make or edit something in one conversation (or edit one message) one at a time is on its way, so their order holds
  *   whatever happens to one of them. One that the server answers with `rate_limited` goes out again when the server says, one with
  *   `unavailable` up to five times more, within a minute; all behind it wait meanwhile.
+ * - Events that were missed come to the callbacks first, in order and once (`subscribe`). What cannot be had any more is told (`onGap`,
+ *   `onReset`).
  *
  * After `close()`, or when the state became `closed`, every call rejects; what was on its way then may have been done.
  */
 export class Chat {
   readonly #connection: Connection
   readonly #typing: Typing
-  readonly #eventCallbacks = new Set<EventCallback>()
+  readonly #events: Events
   readonly #stateCallbacks = new Set<StateCallback>()
   readonly #bindings = new Map<TypingBinding, ConversationId>()
-  #cursor: string | undefined
 
   constructor({ url, token, cursor, WebSocket = platform.WebSocket, queueLimit = 1_000 }: ChatOptions) {
     if (!/^(http|ws)s?:\/\//.test(url)) {
@@ -129,21 +131,21 @@ export class Chat {
         'There is no WebSocket here. Give a class, that of the package ws for instance.',
       )
     }
-    this.#cursor = cursor ?? undefined
     this.#connection = new Connection(
       { url, token, WebSocket, queueLimit },
       {
-        cursor: () => this.#cursor,
-        reached: (reached) => {
-          this.#cursor = reached
-        },
+        cursor: () => this.#events.cursor,
+        reached: (reached) => this.#events.reached(reached),
+        reset: () => this.#events.reset(),
         connected: () => this.#typing.connected(),
         disconnected: () => this.#typing.disconnected(),
-        event: (frame) => this.#receive(frame),
+        event: (frame) => this.#events.receive(frame),
+        gap: (gap) => this.#events.receiveGap(gap),
         typing: (data) => this.#typing.receive(data),
         state: (state) => callEach(this.#stateCallbacks, state),
       },
     )
+    this.#events = new Events(this.#connection, cursor ?? undefined)
     this.#typing = new Typing(this.#connection)
   }
 
@@ -163,9 +165,12 @@ export class Chat {
     return this.#connection.user
   }
 
-  /** Where this chat stands, to be kept and given to `createChat` later; null before there was a session. */
+  /**
+   * Where this chat stands, to be kept and given to `createChat` later; null before there was a session. All at or before it has been given
+   * to the callbacks: in a callback it is behind the event at hand. So while something that is missing is fetched, it stays before that.
+   */
   get cursor(): string | null {
-    return this.#cursor ?? null
+    return this.#events.cursor ?? null
   }
 
   /** Ends the connection, the bindings and everything that waits: calls reject with `unavailable`. Calling it again does nothing. */
@@ -175,18 +180,43 @@ export class Chat {
   }
 
   /**
-   * Calls `callback` with each record event that comes from now on: those of the user's conversations, and those of the user's own. A
-   * callback that is subscribed twice is called once. One that throws does no harm to others. Returns a function that unsubscribes it.
+   * Calls `callback` with each record event that comes from now on: those of the user's conversations, and those of the user's own.
+   *
+   * Those of a conversation come once, in order, none left out, whatever happens to connections. Where one is missing the later ones of its
+   * conversation wait until it was fetched; those of other conversations do not. Events of the user's own (`user_conversation`,
+   * `user_channel`, `user`) come at least once.
+   *
+   * A callback that is subscribed twice is called once. One that throws does no harm to others. Returns a function that unsubscribes it.
    */
   subscribe(callback: EventCallback): () => void {
-    this.#eventCallbacks.add(callback)
+    this.#events.callbacks.add(callback)
     return () => this.unsubscribe(callback)
   }
 
   /** Ends what `subscribe` began, for one callback, or without one for all. */
   unsubscribe(callback?: EventCallback): void {
-    if (callback) this.#eventCallbacks.delete(callback)
-    else this.#eventCallbacks.clear()
+    if (callback) this.#events.callbacks.delete(callback)
+    else this.#events.callbacks.clear()
+  }
+
+  /**
+   * Calls `callback` with `{conversation, after_seq, before_seq}` when events of a conversation are missing and cannot be fetched, because
+   * the server keeps them no longer or fails: those between the two, neither included. The events behind come after it. The messages are
+   * there all the same: `getMessages(conversation, {after_seq, before_seq})`. What was missed of a conversation that its `delete` ends is
+   * not told. Returns a function that ends it.
+   */
+  onGap(callback: GapCallback): () => void {
+    this.#events.gapCallbacks.add(callback)
+    return () => this.#events.gapCallbacks.delete(callback)
+  }
+
+  /**
+   * Calls `callback` when a session could not go on from the cursor, because it is too old or the server's data are others. What happened
+   * meanwhile is not told: get anew whatever is shown. Events from then on come as usual. Returns a function that ends it.
+   */
+  onReset(callback: ResetCallback): () => void {
+    this.#events.resetCallbacks.add(callback)
+    return () => this.#events.resetCallbacks.delete(callback)
   }
 
   /**
@@ -465,12 +495,6 @@ export class Chat {
     options?: CallOptions,
   ): Promise<UserChannel> {
     return this.#pick('rotate_user_channel', 'user_channel', { revoke }, options)
-  }
-
-  #receive(frame: EventFrame): void {
-    // Before the callbacks, so that what they keep is the place behind this event.
-    this.#cursor = frame.cursor
-    callEach(this.#eventCallbacks, frame.data)
   }
 
   async #pick<N extends CommandName, K extends keyof Result<N>>(

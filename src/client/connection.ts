@@ -1,7 +1,7 @@
 /** Where the SDK holds its one session: the socket, the connect frame, what comes in, and the way back after a break. */
 import { type AfterClose, type CloseCode, closeCodes, type ErrorCode, FanfareError } from '../protocol/codes.ts'
 import type { Args, CommandName, ConnectResult, Result } from '../protocol/commands.ts'
-import { type EventFrame, type PushFrame, type ReplyFrame, socketPath } from '../protocol/frames.ts'
+import { type EventFrame, type GapFrame, type PushFrame, type ReplyFrame, socketPath } from '../protocol/frames.ts'
 import type { UserId } from '../protocol/ids.ts'
 import { type TypingData, typingExpiryMs, typingIntervalMs } from '../protocol/typing.ts'
 import { backoffMs } from './backoff.ts'
@@ -70,9 +70,12 @@ export interface ConnectionHandlers {
   cursor(): string | undefined
   /** The session stands at `cursor`, told without an event: it has just begun, or all is quiet. */
   reached(cursor: string): void
+  /** A session was to go on from the cursor, and begins anew (R5). */
+  reset(): void
   connected(): void
   disconnected(): void
   event(frame: EventFrame): void
+  gap(gap: GapFrame['gap']): void
   typing(data: TypingData): void
   state(state: ConnectionState): void
 }
@@ -104,6 +107,8 @@ export class Connection {
   /** How many new tokens in a row were refused as made too early. */
   #earlyTokens = 0
   #socket: Socket | null = null
+  /** Whether the session is to go on from a cursor. */
+  #resumes = false
   #attempts = 0
   /** Whether a page that wakes need not wait for the next attempt: the server named no time for it. */
   #mayHurry = false
@@ -166,7 +171,9 @@ export class Connection {
       if (socket === this.#socket) this.#lost(code, reason)
     }
     socket.onopen = () => {
-      const args: Args<'connect'> = { token: this.#token ?? '', cursor: this.#handlers.cursor() }
+      const cursor = this.#handlers.cursor()
+      this.#resumes = cursor !== undefined
+      const args: Args<'connect'> = { token: this.#token ?? '', cursor }
       socket.send(JSON.stringify({ id: connectId, command: 'connect', args }))
     }
     socket.onmessage = ({ data }: { data: string }) => {
@@ -187,7 +194,8 @@ export class Connection {
         if ('error' in frame) this.#notBegun(errorOf(frame.error))
         else this.#begun(frame.result as ConnectResult)
       } else if ('result' in frame) this.#handlers.reached((frame.result as Result<'ping'>).cursor)
-    } else if (frame.event === 'typing') this.#handlers.typing(frame.data)
+    } else if ('gap' in frame) this.#handlers.gap(frame.gap)
+    else if (frame.event === 'typing') this.#handlers.typing(frame.data)
     // A frame of a kind that came later than this SDK has no `event`.
     else if (frame.event) this.#handlers.event(frame)
   }
@@ -201,6 +209,8 @@ export class Connection {
     this.#tokenIsNew = false
     this.#earlyTokens = 0
     this.#handlers.reached(session.cursor)
+    if (this.#resumes && !session.resumed) this.#handlers.reset()
+    if (this.#closed) return
     this.#calls.connected((text) => this.#socket?.send(text), session.settings.max_frame_bytes)
     this.#handlers.connected()
     this.#pulse.start(session.settings.ping_interval_ms)

@@ -36,7 +36,12 @@ export interface TypingFrame {
   readonly data: TypingData
 }
 
-export type PushFrame = EventFrame | TypingFrame
+/** What was left out, so that there is never a silent hole (W6): the events between the two, neither of them included. */
+export interface GapFrame {
+  readonly gap: { readonly conversation: ConversationId; readonly after_seq: number; readonly before_seq: number }
+}
+
+export type PushFrame = EventFrame | TypingFrame | GapFrame
 
 /**
  * One frame on its way out. It is made once and shared by all sessions that get it; a transport keeps its own encoding of it in

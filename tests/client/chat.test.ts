@@ -266,6 +266,26 @@ test('C1 a chat comes back to a server that was away, goes on sending and watchi
   expect(await bob.chat.getMessages(conversation)).toEqual([message])
 })
 
+test('C4 what a real server pushed and the way lost is fetched from it, and comes in its place', async () => {
+  await using server = await startServer()
+  class Lossy extends WebSocket {
+    override emit(event: string | symbol, ...args: unknown[]): boolean {
+      const seq = event === 'message' && JSON.parse(String(args[0])).seq
+      return seq > 2 && seq % 3 > 0 ? false : super.emit(event, ...args)
+    }
+  }
+  using alice = await join(server, 'alice')
+  using bob = await join(server, 'bob', { WebSocket: Lossy })
+  const gaps = vi.fn()
+  bob.chat.onGap(gaps)
+  const { conversation } = await alice.chat.createDirectConversation('user/bob')
+  const sent = []
+  for (let n = 2; n <= 15; n++) sent.push(await alice.chat.createMessage(conversation, `number ${n}`))
+  expect(await bob.events.next()).toMatchObject({ record_type: 'conversation', record: { id: conversation.id } })
+  for (const message of sent) expect((await bob.events.next()).record).toEqual(message)
+  expect(gaps).not.toHaveBeenCalled()
+})
+
 test('C6 what is sent while a real server goes away and comes back is there once, in order', async () => {
   await using server = await startServer()
   vi.spyOn(Math, 'random').mockReturnValue(0)
