@@ -1,7 +1,7 @@
 /** The client's door: what an application imports from `fanfare/client`. */
 export { type ErrorCode, type ErrorDetails, FanfareError } from '../protocol/codes.ts'
 export type { ConversationView, ProfileChanges } from '../protocol/commands.ts'
-export type { EventFrame } from '../protocol/frames.ts'
+export type { EventFrame, Gap } from '../protocol/frames.ts'
 export type {
   ConversationId,
   MessageId,
@@ -32,13 +32,13 @@ export {
   type ConversationOptions,
   type ConversationRef,
   createChat,
-  type EventCallback,
   type MessageRef,
   type SendOptions,
   type StateCallback,
   type UserRef,
 } from './client.ts'
 export type { ConnectionState } from './connection.ts'
+export type { EventCallback, GapCallback, ResetCallback } from './events.ts'
 export type { Signal, WebSocketClass } from './platform.ts'
 export type { Token } from './token.ts'
 export type { TypingCallback } from './typing.ts'
