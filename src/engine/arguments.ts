@@ -15,16 +15,19 @@ import type { Metadata } from '../protocol/records.ts'
 const defaultPageLength = 50
 /** Deeper JSON is nobody's metadata, and would cost the stack. */
 const metadataDepth = 32
+/** An error names no more of a key that does not exist, be it as long as the frame. */
+const namedCharacters = 64
 
 // PostgreSQL can't hold U+0000, and a lone surrogate has no UTF-8: what one database takes, the other must take too.
 const storable = (text: string) => text.isWellFormed() && !text.includes('\0')
+const notStorable = 'has characters that can not be stored (U+0000 or a lone surrogate)'
 
-export const text = z.string().refine(storable, 'has characters that can not be stored (U+0000 or a lone surrogate)')
+export const text = z.string().refine(storable, notStorable)
 export const userId = z.custom<UserId>(isUserId, 'is no user id, such as user/alice')
 export const conversationId = z.custom<ConversationId>(isConversationId, 'is no conversation id')
 export const messageId = z.custom<MessageId>(isMessageId, 'is no message id')
 export const clientId = text.min(1).max(128)
-export const metadata = z.custom<Metadata>(isObject, 'is no JSON object')
+export const metadata = z.custom<Metadata>(isObject, 'is no JSON object').refine(isStorable, notStorable)
 export const time = z.iso.datetime({ offset: true })
 export const seq = z.int().min(0)
 export const pageLimit = z.int().min(1).optional()
@@ -36,7 +39,10 @@ export function parseArgs<T>(schema: z.ZodType<T>, args: unknown): T {
   const issue = parsed.error.issues[0]
   if (!issue) throw new FanfareError('invalid_argument', 'the arguments are not valid')
   if (issue.code === 'unrecognized_keys') {
-    throw new FanfareError('invalid_argument', `there is no argument ${JSON.stringify(issue.keys[0])}`)
+    throw new FanfareError(
+      'invalid_argument',
+      `there is no argument ${JSON.stringify(issue.keys[0]?.slice(0, namedCharacters))}`,
+    )
   }
   const key = issue.path.join('.')
   throw new FanfareError('invalid_argument', key ? `${key}: ${issue.message}` : issue.message)
@@ -64,6 +70,17 @@ export function requireMetadataSize(name: string, value: Metadata | null | undef
     throw new FanfareError('too_large', `${name} is nested more than ${metadataDepth} deep`, { limit: metadataDepth })
   }
   if (limit > 0) requireTextSize(name, JSON.stringify(value), limit)
+}
+
+/** Whether all strings in it can be stored, keys too. It may be nested deeper than the stack could follow: that is refused later. */
+function isStorable(value: unknown): boolean {
+  const left = [value]
+  while (left.length > 0) {
+    const one = left.pop()
+    if (typeof one === 'string' && !storable(one)) return false
+    if (typeof one === 'object' && one !== null) for (const [key, inner] of Object.entries(one)) left.push(key, inner)
+  }
+  return true
 }
 
 function isDeeper(value: unknown, depth: number): boolean {

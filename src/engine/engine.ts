@@ -123,12 +123,13 @@ export class Engine {
     return new FanfareError('internal', 'the server failed to do this; the fault is in its log')
   }
 
-  /** Drains, then ends the broker and the storage. */
+  /** Drains, then ends typing begun over HTTP, the broker and the storage. */
   async close(): Promise<void> {
     this.#retention.stop()
     await this.drain()
     await this.#broker.close()
     await this.storage.close()
+    this.typing.close()
   }
 }
 

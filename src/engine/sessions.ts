@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { FanfareError } from '../protocol/codes.ts'
 import type { ConversationId } from '../protocol/ids.ts'
-import { conversationId } from './arguments.ts'
+import { conversationId, text } from './arguments.ts'
 import type { Call } from './call.ts'
 import { type CommandTable, Later } from './command.ts'
 import type { Session } from './session.ts'
@@ -16,9 +16,9 @@ export const sessionCommands: CommandTable<SessionCommand> = {
   connect: {
     callers: 'session',
     args: z.strictObject({
-      token: z.string().optional(),
-      channel: z.string().optional(),
-      cursor: z.string().optional(),
+      token: text.optional(),
+      channel: text.optional(),
+      cursor: text.optional(),
     }),
     // A session's first command never comes here: see Session.
     read: () => {
@@ -28,7 +28,7 @@ export const sessionCommands: CommandTable<SessionCommand> = {
 
   refresh_token: {
     callers: 'session',
-    args: z.strictObject({ token: z.string() }),
+    args: z.strictObject({ token: text }),
     read: async (call, { token }) => {
       const { user, expiresAt } = await authenticate(call.engine, token)
       if (user !== call.user) throw new FanfareError('unauthorized', "the token is another user's; the old one stands")
@@ -74,8 +74,17 @@ export const sessionCommands: CommandTable<SessionCommand> = {
     callers: 'session',
     args: one,
     read: (call, { conversation }) => {
-      call.engine.typing.unwatch(conversation, sessionOf(call))
-      return {}
+      const unwatch = () => {
+        call.engine.typing.unwatch(conversation, sessionOf(call))
+        return {}
+      }
+      const { memberships, storage } = call.engine
+      if (memberships.get(conversation)) return unwatch()
+      // A subscribe_typing just before may be waiting for storage: then this comes behind it, whatever storage says.
+      return storage.conversations.membership(conversation).then((membership) => {
+        memberships.learn(conversation, membership)
+        return unwatch()
+      }, unwatch)
     },
   },
 }

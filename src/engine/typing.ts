@@ -27,13 +27,14 @@ interface Lease {
 
 /** A conversation in which somebody types or watches. */
 interface Place {
+  /** In the order in which they end, which is that of their last renewal, for all hold equally long. */
   readonly leases: Map<UserId, Lease>
   /** Leases that have ended and were not yet told of. */
   readonly ended: Map<UserId, Lease>
   readonly watchers: Set<Session>
-  /** Whether there is something that the watchers don't know. */
-  changed: boolean
   pushedAt: number
+  /** How long after the last push the next one goes out: for ever while there is nothing that the watchers don't know. */
+  restMs: number
   cancelTimer: () => void
 }
 
@@ -58,6 +59,7 @@ export class Typing {
     const before = place.leases.get(user)
     if (before && before.holder !== holder) before.holder?.typingIn.delete(conversation)
     holder?.typingIn.add(conversation)
+    place.leases.delete(user)
     place.leases.set(user, {
       entry: { event: state, at: new Date(now).toISOString() },
       order: before?.order ?? ++this.#order,
@@ -66,7 +68,7 @@ export class Typing {
     })
     place.ended.delete(user)
     // A lease that is only renewed is told again before its watchers would let it go by their own clocks (T5).
-    if (before?.entry.event !== state || now - place.pushedAt >= typingExpiryMs / 2) place.changed = true
+    place.restMs = Math.min(place.restMs, before?.entry.event === state ? typingExpiryMs / 2 : typingPushIntervalMs)
     this.#settle(conversation, place)
   }
 
@@ -99,9 +101,9 @@ export class Typing {
         }
       }
     }
-    let ended = false
-    for (const user of users) ended = this.#finish(conversation, place, user) || ended
-    if (ended) this.#push(conversation, place)
+    for (const user of users) this.#finish(conversation, place, user)
+    // One who said `finished` himself just before his message may not have been told of yet: that comes before it as well.
+    if (users.some((user) => place.ended.has(user))) this.#push(conversation, place)
     this.#settle(conversation, place)
   }
 
@@ -109,6 +111,12 @@ export class Typing {
   forget(session: Session): void {
     for (const conversation of [...session.watching]) this.unwatch(conversation, session)
     for (const conversation of [...session.typingIn]) this.set(conversation, session.user as UserId, 'finished', null)
+  }
+
+  /** Forgets all, and nobody is told. */
+  close(): void {
+    for (const { cancelTimer } of this.#places.values()) cancelTimer()
+    this.#places.clear()
   }
 
   /** How many conversations are held in memory: none when nobody types or watches. */
@@ -123,8 +131,8 @@ export class Typing {
         leases: new Map(),
         ended: new Map(),
         watchers: new Set(),
-        changed: false,
-        pushedAt: Number.NEGATIVE_INFINITY,
+        pushedAt: 0,
+        restMs: Number.POSITIVE_INFINITY,
         cancelTimer: () => {},
       }
       this.#places.set(conversation, place)
@@ -141,20 +149,24 @@ export class Typing {
       ...lease,
       entry: { event: 'finished', at: new Date(this.#clock.now()).toISOString() },
     })
-    place.changed = true
+    place.restMs = typingPushIntervalMs
     return true
   }
 
   /** Lets run out what is over, pushes what may be pushed now, and wakes again when the next thing falls due. */
   #settle(conversation: ConversationId, place: Place): void {
     const now = this.#clock.now()
-    for (const [user, { expiresAt }] of place.leases) if (expiresAt <= now) this.#finish(conversation, place, user)
+    // By a clock that was set back what was timed before would last that much longer: such leases end, and such a pause is over.
+    if (place.pushedAt > now) place.pushedAt = 0
+    for (const [user, { expiresAt }] of place.leases) {
+      if (expiresAt > now && expiresAt <= now + 2 * typingExpiryMs) break
+      this.#finish(conversation, place, user)
+    }
     if (place.watchers.size === 0) {
-      place.changed = false
+      place.restMs = Number.POSITIVE_INFINITY
       place.ended.clear()
     }
-    const pushAt = place.pushedAt + typingPushIntervalMs
-    if (place.changed && pushAt <= now) this.#push(conversation, place)
+    if (place.pushedAt + place.restMs <= now) this.#push(conversation, place)
 
     place.cancelTimer()
     place.cancelTimer = () => {}
@@ -162,8 +174,8 @@ export class Typing {
       this.#places.delete(conversation)
       return
     }
-    let wakeAt = place.changed ? pushAt : Number.POSITIVE_INFINITY
-    for (const { expiresAt } of place.leases.values()) wakeAt = Math.min(wakeAt, expiresAt)
+    const [next] = place.leases.values()
+    const wakeAt = Math.min(place.pushedAt + place.restMs, next?.expiresAt ?? Number.POSITIVE_INFINITY)
     if (wakeAt !== Number.POSITIVE_INFINITY) {
       place.cancelTimer = this.#clock.after(wakeAt - now, () => this.#settle(conversation, place))
     }
@@ -183,7 +195,7 @@ export class Typing {
       if (Object.keys(others).length > 0) session.pushTyping(encodeTyping({ [conversation]: others }))
     }
     place.ended.clear()
-    place.changed = false
+    place.restMs = Number.POSITIVE_INFINITY
     place.pushedAt = this.#clock.now()
   }
 }

@@ -61,8 +61,13 @@ export const userCommands: CommandTable<UserCommand> = {
 
   get_users: {
     callers: 'user',
-    args: z.strictObject({ users: z.array(userId).max(usersPerCall) }),
-    read: (call, { users }) => call.engine.storage.users.get(call.user, users),
+    args: z.strictObject({ users: z.array(userId) }),
+    read: (call, { users }) => {
+      if (users.length > usersPerCall) {
+        throw new FanfareError('too_large', `users: at most ${usersPerCall} at once`, { limit: usersPerCall })
+      }
+      return call.engine.storage.users.get(call.user, users)
+    },
   },
 
   create_token: {

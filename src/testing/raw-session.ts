@@ -101,7 +101,15 @@ export class RawSession {
    * Takes all pushes that the server sent before it read this, and that were not taken yet. Where the cause of a push has been replied to,
    * on whatever session, the push was sent: so an empty list proves that nothing came, without waiting for luck.
    */
-  async rest(): Promise<PushFrame[]> {
+  async rest(): Promise<(EventFrame | TypingFrame)[]> {
+    return (await this.restWithGaps()).map((push) => {
+      if ('gap' in push) throw new Error(`a gap that nobody awaits: ${JSON.stringify(push)}`)
+      return push
+    })
+  }
+
+  /** The same where gaps may be among them. */
+  async restWithGaps(): Promise<PushFrame[]> {
     await this.command('ping')
     return this.#untaken.splice(0)
   }

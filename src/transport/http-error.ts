@@ -42,6 +42,8 @@ export function refuseUpgrade(tcp: Duplex, status: number, code: ErrorCode, mess
   const body = JSON.stringify({ error: new FanfareError(code, message) })
   const retryAfter = status === 503 ? `Retry-After: ${Math.ceil(retryAfterMs / 1000)}\r\n` : ''
   tcp.on('error', () => {})
+  // No timeout of HTTP's holds any more: who does not hang up himself would be kept for ever, and the server from closing.
+  tcp.once('finish', () => tcp.destroy())
   tcp.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\n${retryAfter}Content-Type: application/json\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,

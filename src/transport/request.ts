@@ -16,8 +16,9 @@ export function pathOf({ url = '/' }: IncomingMessage): string {
 export function isAllowedOrigin({ headers }: IncomingMessage, allowed: readonly string[]): boolean {
   const { origin, host } = headers
   if (origin === undefined) return true
+  if (allowed.includes(origin)) return true
   // Behind a proxy that ends TLS the server doesn't know its own scheme, so the host alone decides.
-  return allowed.includes(origin) || origin === `http://${host}` || origin === `https://${host}`
+  return host !== undefined && (origin === `http://${host}` || origin === `https://${host}`)
 }
 
 /** Reads a JSON object of at most `limit` bytes (0: any); an empty body is an empty object. */

@@ -8,8 +8,8 @@ import { pingIntervalMs, type Session } from '../engine/session.ts'
 import type { Socket } from '../engine/socket.ts'
 import type { CloseCode } from '../protocol/codes.ts'
 import { type Frame, socketPath } from '../protocol/frames.ts'
-import { frameBytes } from './frame-bytes.ts'
 import { refuseUpgrade } from './http-error.ts'
+import { Owed } from './owed.ts'
 import { isAllowedOrigin, pathOf } from './request.ts'
 
 /** A peer that has not answered a ping by then is dropped (S5). */
@@ -81,8 +81,8 @@ class Connection implements Socket {
   readonly #webSocket: WebSocket
   readonly #tcp: Duplex
   readonly #clock: Clock
-  #queue: Uint8Array[] = []
-  #queuedBytes = 0
+  /** What is written at the end of this turn. */
+  #owed: Owed | null = null
   #closing = false
   #session: Session | null = null
   #cancelPing = () => {}
@@ -112,14 +112,17 @@ class Connection implements Socket {
   }
 
   get bufferedBytes(): number {
-    return this.#queuedBytes + this.#tcp.writableLength
+    return (this.#owed?.length ?? 0) + this.#tcp.writableLength
   }
 
   send(frame: Frame): void {
     if (this.#closing) return
-    const bytes = frameBytes(frame)
-    this.#queuedBytes += bytes.length
-    if (this.#queue.push(bytes) === 1) flushLater(this)
+    if (this.#owed) {
+      this.#owed = this.#owed.and(frame)
+    } else {
+      this.#owed = nothingOwed.and(frame)
+      flushLater(this)
+    }
   }
 
   close(code: CloseCode, reason: string): void {
@@ -141,15 +144,13 @@ class Connection implements Socket {
     })
   }
 
-  /** Writes what was queued in this turn. */
+  /** Writes what is owed. */
   flush(): void {
-    const queue = this.#queue
-    if (queue.length === 0) return
-    const bytes = queue.length === 1 ? (queue[0] as Uint8Array) : Buffer.concat(queue, this.#queuedBytes)
-    this.#queue = []
-    this.#queuedBytes = 0
+    const owed = this.#owed
+    if (!owed) return
+    this.#owed = null
     if (this.#webSocket.readyState !== this.#webSocket.OPEN) return
-    this.#tcp.write(bytes)
+    this.#tcp.write(owed.bytes)
     if (this.#tcp.writableLength > 0) this.#session?.fellBehind()
   }
 
@@ -165,6 +166,7 @@ class Connection implements Socket {
 
 const noBytes = new Uint8Array(0)
 
+let nothingOwed = Owed.nothing()
 let unflushed: Connection[] = []
 
 /** Writes the connection's queue at the end of this turn of the event loop, when everything that belongs together has come. */
@@ -175,5 +177,6 @@ function flushLater(connection: Connection): void {
 function flushAll(): void {
   const connections = unflushed
   unflushed = []
+  nothingOwed = Owed.nothing()
   for (const connection of connections) connection.flush()
 }

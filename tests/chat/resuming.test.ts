@@ -93,7 +93,7 @@ it('R4 of a conversation with more than 500 missed events come a gap and the lat
   await room.bob.end()
   await Promise.all(Array.from({ length: 612 }, (_, index) => say(room.alice, room.conversation, `${index}`)))
   await using back = await resume(room.stage, bob, cursor)
-  const pushes = await back.rest()
+  const pushes = await back.restWithGaps()
   await expect.poll(() => back.pushes.length).toBe(501)
   expect(pushes[0]).toEqual({ gap: { conversation: room.conversation, after_seq: 1, before_seq: 114 } })
   expect(back.events.map(({ seq }) => seq)).toEqual(Array.from({ length: 500 }, (_, index) => 114 + index))

@@ -8,7 +8,7 @@ import type { ConversationId, UserId } from '../../src/protocol/ids.ts'
 import type { Conversation, Message } from '../../src/protocol/records.ts'
 import type { TypingSet } from '../../src/protocol/typing.ts'
 import { FakeClock } from '../../src/testing/clock.ts'
-import { connect, type RawSession } from '../../src/testing/raw-session.ts'
+import { connect, isEvent, type RawSession } from '../../src/testing/raw-session.ts'
 
 export { isEvent } from '../../src/testing/raw-session.ts'
 
@@ -118,4 +118,10 @@ export function conversationOf({ data }: EventFrame): Conversation {
 export function typingOf({ data }: TypingFrame, conversation: ConversationId): TypingSet {
   expect(Object.keys(data)).toEqual([conversation])
   return data[conversation] as TypingSet
+}
+
+/** The sets of the conversation's typing that were pushed and not yet taken. Record events that came among them are taken too. */
+export async function typingTold(session: RawSession, conversation: ConversationId): Promise<TypingSet[]> {
+  const pushes = await session.rest()
+  return pushes.filter((push): push is TypingFrame => !isEvent(push)).map((push) => typingOf(push, conversation))
 }

@@ -1,5 +1,6 @@
+import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, it } from 'vitest'
-import { alice, bob, carol, codeOf, refusal } from '../../src/testing/storage-contract/stage.ts'
+import { alice, bob, carol, codeOf, refusal, seqOf } from '../../src/testing/storage-contract/stage.ts'
 import { storageContract } from '../../src/testing/storage-contract.ts'
 import { SqliteFolder } from './sqlite-folder.ts'
 
@@ -30,6 +31,24 @@ describe('SQLite: batches', () => {
     const room = await stage.conversation(alice, [bob])
     await expect(refusal(stage.update(alice, room, 'Half', 1n as never))).rejects.toThrow('BigInt')
     expect((await stage.say(alice, room, 'goes on')).entry).not.toBeNull()
+  })
+})
+
+describe('SQLite: beside others', () => {
+  // It takes the 5 s for which storage waits.
+  it('STORAGE while another program keeps the database locked what is asked for is unavailable, and then goes on', {
+    timeout: 60_000,
+  }, async () => {
+    await using folder = new SqliteFolder()
+    const stage = await folder.stage()
+    const room = await stage.conversation(alice, [bob])
+    const other = new DatabaseSync(folder.file)
+    other.exec('BEGIN IMMEDIATE')
+    const asked = await Promise.all(['one', 'two'].map((body) => refusal(stage.say(alice, room, body))))
+    other.exec('ROLLBACK')
+    other.close()
+    expect(asked).toMatchObject(Array(2).fill({ code: 'unavailable', retryable: true }))
+    expect(seqOf(await stage.say(alice, room, 'three'))).toBe(2)
   })
 })
 

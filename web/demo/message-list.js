@@ -29,6 +29,7 @@ export class MessageList {
   #log
   #list
   #actions
+  #isAtEnd = true
   /** By message id; what the server hasn't got yet by client id. @type {Map<string, Line>} */
   #lines = new Map()
 
@@ -42,6 +43,11 @@ export class MessageList {
     this.#log = log
     this.#list = find(log, '.messages')
     this.#actions = actions
+    log.addEventListener('scroll', () => {
+      this.#isAtEnd = this.#isNearEnd()
+    })
+    // Where one writes grows and shrinks, and so does the window: who reads the end goes on reading it.
+    new ResizeObserver(() => this.#isAtEnd && this.scrollToEnd()).observe(log)
   }
 
   /** What the server has, oldest first. */
@@ -63,7 +69,7 @@ export class MessageList {
     line.message = message
     this.#lines.delete(clientId)
     this.#lines.set(id, line)
-    const wasAtEnd = this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < nearEnd
+    const wasAtEnd = this.#isNearEnd()
     this.#draw(line.element, message)
     this.#place(line.element, message.seq)
     if (wasAtEnd) this.scrollToEnd()
@@ -118,6 +124,10 @@ export class MessageList {
 
   scrollToEnd() {
     this.#log.scrollTop = this.#log.scrollHeight
+  }
+
+  #isNearEnd() {
+    return this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < nearEnd
   }
 
   /**

@@ -45,7 +45,7 @@ export function introduce() {
   } else {
     intro.append(`${nameOf(first)} and ${nameOf(other)} write to each other through the server on this machine. `)
     intro.append(
-      'Write on one side and watch the other, or open ',
+      'Watch both sides here, or open ',
       tab(first, other),
       ' and ',
       tab(other, first),
