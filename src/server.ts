@@ -49,10 +49,13 @@ const lastAnswersMs = 1_000
  */
 export async function startServer(options: ServerOptions): Promise<Server> {
   const { config, clock = systemClock } = options
-  const storage = await openSqlite(join(options.dataFolder, 'fanfare.db'), {
+  const storageLimits = {
     maxParticipants: config.limits.participants,
     maxConversationsPerUser: config.limits.conversationsPerUser,
-  })
+  }
+  const storage = await openSqlite(join(options.dataFolder, 'fanfare.db'), storageLimits, (trouble) =>
+    console.error(`fanfare: ${trouble}`),
+  )
   const engine = await Engine.start({
     config,
     clock,

@@ -1,4 +1,5 @@
 /** How long the log is kept (R3): old entries go in the background, a few at a time. */
+import { FanfareError } from '../protocol/codes.ts'
 import type { EventStorage } from '../storage/storage.ts'
 import type { Clock } from './clock.ts'
 
@@ -36,7 +37,8 @@ export class Retention {
     try {
       more = (await this.#events.prune(this.#clock.now() - this.#keptMs, entriesAtOnce)) === entriesAtOnce
     } catch (error) {
-      if (!this.#stopped) this.#onFault('pruning the log', error)
+      // Where storage can do nothing now it has told the operator itself.
+      if (!(error instanceof FanfareError)) this.#onFault('pruning the log', error)
     }
     if (!this.#stopped) this.#cancel = this.#clock.after(more ? pauseMs : intervalMs, () => this.#prune())
   }

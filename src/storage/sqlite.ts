@@ -1,8 +1,9 @@
 /** Storage in an embedded SQLite database: this thread's side, which sends operations to the thread that owns the database. */
 import { Worker } from 'node:worker_threads'
 import { FanfareError } from '../protocol/codes.ts'
+import type { Outcome, Request } from './sqlite/batch.ts'
 import type { Nouns } from './sqlite/operations.ts'
-import type { Opened, Outcome, Request, WorkerOptions } from './sqlite/worker.ts'
+import type { Answer, Opened, WorkerOptions } from './sqlite/worker.ts'
 import { DatabaseUnusable, type Storage, type StorageLimits } from './storage.ts'
 
 interface Pending {
@@ -32,11 +33,23 @@ const verbs: { readonly [Noun in keyof Nouns]: { readonly [Verb in keyof Nouns[N
   userChannels: { current: true, admit: true, admitListener: true, rotate: true },
 }
 
+/** What clients are told when the database has failed. */
+const failed =
+  'the database has failed and takes nothing more; what was acknowledged is kept; ' +
+  'whoever runs the server must check its disk and start it again'
+/** While a trouble lasts, the operator is told once in so long. */
+const tellAgainMs = 60_000
+
 /**
  * Opens or makes the database `file`, whose folder must exist. Rejects with `DatabaseUnusable` when it is another server's, of a
- * newer version, or can't be written; then nothing was changed.
+ * newer version, or can't be written; then nothing was changed. `tell` is called with what the operator must know: that the disk is full,
+ * once a minute while it lasts; or that it fails, once, and then everything is `unavailable` until the database is opened anew.
  */
-export async function openSqlite(file: string, limits: StorageLimits): Promise<Storage> {
+export async function openSqlite(
+  file: string,
+  limits: StorageLimits,
+  tell: (trouble: string) => void,
+): Promise<Storage> {
   const own = import.meta.url.endsWith('.ts') ? './sqlite/worker.ts' : './sqlite/worker.js'
   const worker = new Worker(new URL(own, import.meta.url), { workerData: { file, limits } satisfies WorkerOptions })
   const opened = await new Promise<Opened>((resolve, reject) => {
@@ -47,7 +60,7 @@ export async function openSqlite(file: string, limits: StorageLimits): Promise<S
     await worker.terminate()
     throw new DatabaseUnusable(opened.unusable)
   }
-  const thread = new StorageThread(worker)
+  const thread = new StorageThread(worker, tell)
   return {
     ...(Object.fromEntries(
       Object.entries(verbs).map(([noun, names]) => [noun, thread.operations(noun, Object.keys(names))]),
@@ -60,6 +73,7 @@ export async function openSqlite(file: string, limits: StorageLimits): Promise<S
 /** Sends operations in batches: what is asked for while one batch is under way goes together into the next. */
 class StorageThread {
   readonly #worker: Worker
+  readonly #tell: (trouble: string) => void
   readonly #exit: Promise<void>
   #waiting: Pending[] = []
   #underWay: Pending[] = []
@@ -68,14 +82,16 @@ class StorageThread {
   #refusal: string | null = null
   #closing: Promise<void> | null = null
   #whenIdle: (() => void) | null = null
+  #toldAt = Number.NEGATIVE_INFINITY
 
-  constructor(worker: Worker) {
+  constructor(worker: Worker, tell: (trouble: string) => void) {
     this.#worker = worker
-    worker.on('message', (outcomes: Outcome[]) => this.#settle(outcomes))
-    worker.on('error', (error) => this.#end(`the storage thread failed: ${String(error)}`))
+    this.#tell = tell
+    worker.on('message', (answer: Answer) => this.#hear(answer))
+    worker.on('error', (error) => this.#fail(`the storage thread failed, start the server again: ${String(error)}`))
     this.#exit = new Promise((resolve) => {
       worker.on('exit', () => {
-        this.#end('the storage thread has ended')
+        this.#end(failed)
         resolve()
       })
     })
@@ -122,7 +138,19 @@ class StorageThread {
     this.#worker.postMessage(this.#underWay.map(({ request }) => request))
   }
 
-  #settle(outcomes: Outcome[]): void {
+  #hear(answer: Answer): void {
+    if ('unusable' in answer) {
+      this.#fail(answer.unusable)
+      return
+    }
+    if (answer.trouble && performance.now() - this.#toldAt >= tellAgainMs) {
+      this.#toldAt = performance.now()
+      this.#tell(answer.trouble)
+    }
+    this.#settle(answer.outcomes)
+  }
+
+  #settle(outcomes: readonly Outcome[]): void {
     const settled = this.#underWay
     this.#underWay = []
     this.#send()
@@ -135,9 +163,15 @@ class StorageThread {
     if (this.#underWay.length === 0) this.#whenIdle?.()
   }
 
-  #end(reason: string): void {
-    this.#refusal ??= reason
-    for (const { reject } of [...this.#underWay, ...this.#waiting]) reject(new FanfareError('unavailable', reason))
+  #fail(why: string): void {
+    this.#tell(why)
+    this.#end(failed)
+  }
+
+  /** Nothing is taken any more, and what was not answered never will be: whether it was stored is not known. */
+  #end(refusal: string): void {
+    this.#refusal ??= refusal
+    for (const { reject } of [...this.#underWay, ...this.#waiting]) reject(new FanfareError('unavailable', refusal))
     this.#underWay = []
     this.#waiting = []
     this.#whenIdle?.()

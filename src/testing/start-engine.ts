@@ -30,13 +30,14 @@ export async function startEngine(
   const folder = await mkdtemp(join(tmpdir(), 'fanfare-'))
   const clock = new FakeClock()
   const faults: unknown[] = []
+  const storageLimits = {
+    maxParticipants: config.limits.participants,
+    maxConversationsPerUser: config.limits.conversationsPerUser,
+  }
   const engine = await Engine.start({
     config,
     clock,
-    storage: await openSqlite(join(folder, 'fanfare.db'), {
-      maxParticipants: config.limits.participants,
-      maxConversationsPerUser: config.limits.conversationsPerUser,
-    }),
+    storage: await openSqlite(join(folder, 'fanfare.db'), storageLimits, (trouble) => faults.push(trouble)),
     broker: new LocalBroker(),
     tokens: new Tokens('token-secret-of-a-test-32-bytes-long', clock),
     onFault: (_doing, error) => faults.push(error),

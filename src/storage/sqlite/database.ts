@@ -3,12 +3,22 @@ import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { DatabaseUnusable, type StorageLimits } from '../storage.ts'
+import { costOf } from './costs.ts'
 import { migrations } from './schema.ts'
 
 /** Below it two connections may corrupt a WAL database (sqlite.org/wal.html#walresetbug). */
 const oldestSqlite = [3, 51, 3]
 /** How long a statement waits for another process that has the database locked. */
 const busyTimeoutMs = 5_000
+/** A write-ahead log of so many pages (of 4 KiB) is emptied into the database when there is time. */
+const longLogPages = 4_000
+
+/** What a checkpoint says: whether something was in its way, and the pages in the log, of which so many are in the database. */
+interface Checkpoint {
+  readonly busy: number
+  readonly log: number
+  readonly checkpointed: number
+}
 
 export class Database {
   readonly limits: StorageLimits
@@ -32,7 +42,7 @@ export class Database {
         PRAGMA synchronous = FULL;   -- an acknowledged commit survives a power cut; WAL's usual NORMAL may lose it
         PRAGMA secure_delete = ON;   -- scrubbed content is overwritten, not just unlinked
         PRAGMA cache_size = -65536;
-        PRAGMA wal_autocheckpoint = 4000;
+        PRAGMA wal_autocheckpoint = 0;  -- see checkpointIfLong
       `)
       requireSqlite(this.#sqlite)
       this.#migrate()
@@ -73,25 +83,40 @@ export class Database {
 
   /**
    * Empties the write-ahead log into the database, so that no scrubbed content is left in it. Returns false when that must be tried
-   * again: something else is reading the database just now, or the disk is full.
+   * again: something else is reading the database just now, or the disk is full. Throws where the disk fails.
    */
   checkpoint(): boolean {
+    // A reader, a backup for instance, may take its time: nobody shall wait for it here.
+    this.#sqlite.exec('PRAGMA busy_timeout = 0')
     try {
-      // A reader, a backup for instance, may take its time: nobody shall wait for it here.
-      this.#sqlite.exec('PRAGMA busy_timeout = 0')
-      const { busy } = this.#sqlite.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get() as { busy: number }
-      return busy === 0
-    } catch {
-      return false
+      return this.#checkpoint('TRUNCATE')
     } finally {
       this.#sqlite.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}`)
     }
+  }
+
+  /**
+   * Moves a log that has grown long into the database, as far as no reader is in the way. SQLite's own checkpoint would come within a
+   * commit, so that those who wait for it waited longer, and would say nothing of a disk that fails. Throws where the disk fails.
+   */
+  checkpointIfLong(): void {
+    const { log, checkpointed } = this.get<Checkpoint>('PRAGMA wal_checkpoint(NOOP)') as Checkpoint
+    if (log - checkpointed >= longLogPages) this.#checkpoint('PASSIVE')
   }
 
   close(): void {
     this.#statements.clear()
     if (this.#sqlite?.isOpen) this.#sqlite.close()
     this.#lock.close()
+  }
+
+  #checkpoint(mode: 'TRUNCATE' | 'PASSIVE'): boolean {
+    try {
+      return this.get<Checkpoint>(`PRAGMA wal_checkpoint(${mode})`)?.busy === 0
+    } catch (error) {
+      if (costOf(error) === 'database') throw error
+      return false
+    }
   }
 
   #migrate(): void {
