@@ -58,14 +58,17 @@ export class Engine {
     this.hub = new Hub(broker)
     this.typing = new Typing(clock)
     this.queues = new Queues(config.queuesBytes)
-    this.fanout = new Fanout(storage, broker, this.hub, this.memberships, this.typing)
+    this.fanout = new Fanout(storage, this.hub, this.memberships, this.typing)
     this.#retention = new Retention(storage.events, clock, config.retentionMs, onFault)
   }
 
   /** Joins the rooms and begins to listen to the broker. */
   static async start(surroundings: Surroundings): Promise<Engine> {
     const engine = new Engine(surroundings)
-    await surroundings.broker.start((publication) => engine.fanout.deliver(publication))
+    await surroundings.broker.start(
+      () => {},
+      () => {},
+    )
     return engine
   }
 
