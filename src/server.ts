@@ -3,6 +3,7 @@ import { createServer } from 'node:http'
 import { type AddressInfo, isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import { LocalBroker } from './broker/local.ts'
+import { openNats } from './broker/nats.ts'
 import { type Clock, systemClock } from './engine/clock.ts'
 import type { Config } from './engine/config.ts'
 import { Engine } from './engine/engine.ts'
@@ -21,6 +22,8 @@ export interface ServerOptions {
   /** HS256, at least 32 bytes. */
   readonly tokenSecret: string
   readonly apiKey: string
+  /** The NATS servers by which it speaks with the others of its database (see `openNats`); null where there are none. */
+  readonly brokerUrl: string | null
   /** Browser origins that may come in beside the server's own; exact. */
   readonly origins: readonly string[]
   readonly config: Config
@@ -53,14 +56,14 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     maxParticipants: config.limits.participants,
     maxConversationsPerUser: config.limits.conversationsPerUser,
   }
-  const storage = await openSqlite(join(options.dataFolder, 'fanfare.db'), storageLimits, (trouble) =>
-    console.error(`fanfare: ${trouble}`),
-  )
+  const tell = (trouble: string) => console.error(`fanfare: ${trouble}`)
+  const storage = await openSqlite(join(options.dataFolder, 'fanfare.db'), storageLimits, tell)
   const engine = await Engine.start({
     config,
     clock,
     storage,
-    broker: new LocalBroker(),
+    broker:
+      options.brokerUrl === null ? new LocalBroker() : openNats(options.brokerUrl, `fanfare.${storage.epoch}`, tell),
     tokens: new Tokens(options.tokenSecret, clock),
     onFault: (doing, error) => console.error(`fanfare: fault in ${doing}:`, error),
   })

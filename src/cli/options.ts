@@ -1,9 +1,22 @@
 /**
  * The one table of what can be set. The command line, the environment, `--help` and docs/configuration.md all follow from it. The
- * two secrets are no options, since whoever lists the processes of a machine reads their command lines: see `secrets.ts`.
+ * two secrets are no options, since whoever lists the processes of a machine reads their command lines: see `secrets.ts`. For the same
+ * reason an option that holds one comes from the environment only.
  */
 import { defaultConfig, type Limits } from '../engine/config.ts'
-import { choice, count, flag, folder, host, type Kind, loopbackHost, milliseconds, origins, port } from './kind.ts'
+import {
+  choice,
+  count,
+  flag,
+  folder,
+  host,
+  type Kind,
+  loopbackHost,
+  milliseconds,
+  natsUrl,
+  origins,
+  port,
+} from './kind.ts'
 
 /** The commands that take options. */
 export type Command = 'serve' | 'dev'
@@ -16,6 +29,11 @@ export interface Option<Value> {
   /** One sentence for the help. */
   readonly help: string
   readonly commands: readonly Command[]
+  /**
+   * Whether a value holds a secret, where the option may: then it is not taken from the command line. It may also be in a file that the
+   * variable with `_FILE` behind names, and no error repeats it.
+   */
+  isSecret?(text: string): boolean
   /** What is otherwise with `dev`. */
   readonly dev?: { readonly kind?: Kind<Value>; readonly default?: Value; readonly help?: string }
 }
@@ -67,6 +85,14 @@ export const options = {
     help: 'The folder of the database and of the secrets that are not given. It is made where it is missing.',
     commands: everywhere,
   } satisfies Option<string>,
+  brokerUrl: {
+    name: 'broker-url',
+    kind: natsUrl,
+    default: null,
+    help: 'The NATS servers that carry between the servers of one database.',
+    commands: everywhere,
+    isSecret: (text) => text.includes('@'),
+  } satisfies Option<string | null>,
   origins: {
     name: 'origins',
     kind: origins,

@@ -3,11 +3,11 @@
  * one is not given, a random one is made once and kept in the data folder, for its owner's eyes only. Neither is ever printed.
  */
 import { randomBytes, randomUUID } from 'node:crypto'
-import { closeSync, fsyncSync, linkSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, linkSync, openSync, rmSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { OperatorError } from '../engine/operator-error.ts'
+import { type Environment, type GivenSecret, readGivenSecret, readText, unreadable } from './environment.ts'
 import { codeOf } from './error-code.ts'
-import type { Environment } from './settings.ts'
 
 export interface Secret {
   /** The variable that holds it. The one that names a file with it is the same with `_FILE` behind. */
@@ -49,23 +49,9 @@ export function readSecret(secret: Secret, dataFolder: string, environment: Envi
   return text
 }
 
-interface Found {
-  readonly text: string
-  /** Where it comes from, and what to do if it is no good: the begin and the end of an error's sentence. */
-  readonly source: string
-  readonly remedy: string
-}
-
-function find({ variable, file }: Secret, dataFolder: string, environment: Environment): Found {
-  const fileVariable = `${variable}_FILE`
-  const given = environment[variable]
-  const givenFile = environment[fileVariable]
-  if (given && givenFile) throw new OperatorError(`${variable} and ${fileVariable} are both set; unset one of them`)
-  if (given) return { text: given, source: variable, remedy: 'set another one' }
-  if (givenFile) {
-    const text = readGiven(givenFile, fileVariable)
-    return { text, source: `the secret in ${givenFile} (${fileVariable})`, remedy: 'put another one there' }
-  }
+function find({ variable, file }: Secret, dataFolder: string, environment: Environment): GivenSecret {
+  const given = readGivenSecret(variable, environment)
+  if (given) return given
   const path = join(dataFolder, file)
   return {
     text: readKept(path) ?? keep(path),
@@ -74,29 +60,13 @@ function find({ variable, file }: Secret, dataFolder: string, environment: Envir
   }
 }
 
-function readGiven(file: string, variable: string): string {
-  try {
-    return readText(file)
-  } catch (error) {
-    throw new OperatorError(
-      `${variable} names ${file}, which can't be read (${reason(error)}); name a readable file of text`,
-    )
-  }
-}
-
 function readKept(path: string): string | null {
   try {
     return readText(path)
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return null
-    throw new OperatorError(`${path} can't be read (${reason(error)}); let the server's user read it`)
+    throw new OperatorError(`${path} can't be read (${unreadable(error)}); let the server's user read it`)
   }
-}
-
-/** The file's text without the newline that editors and `echo` put at its end. */
-function readText(path: string): string {
-  const bytes = readFileSync(path)
-  return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes).replace(/\r?\n$/, '')
 }
 
 /**
@@ -114,7 +84,7 @@ function keep(path: string): string {
   } catch (error) {
     if (codeOf(error) === 'EEXIST') return readText(path)
     throw new OperatorError(
-      `no secret can be kept at ${path} (${reason(error)}); make the folder writable, or set the secret in the environment`,
+      `no secret can be kept at ${path} (${unreadable(error)}); make the folder writable, or set the secret in the environment`,
     )
   } finally {
     rmSync(draft, { force: true })
@@ -140,8 +110,4 @@ function syncFolder(path: string): void {
   } finally {
     closeSync(folder)
   }
-}
-
-function reason(error: unknown): string {
-  return error instanceof TypeError ? 'it is no UTF-8 text' : String(codeOf(error) ?? error)
 }

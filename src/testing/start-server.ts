@@ -9,7 +9,7 @@ import type { CommandName, Result } from '../protocol/commands.ts'
 import { type Server, type ServerOptions, startServer as start } from '../server.ts'
 
 export type TestServerOptions = Partial<Omit<Config, 'limits'>> &
-  Partial<Pick<ServerOptions, 'clock' | 'demo' | 'origins'>> & { limits?: Partial<Limits> }
+  Partial<Pick<ServerOptions, 'brokerUrl' | 'clock' | 'demo' | 'origins'>> & { limits?: Partial<Limits> }
 
 /** The answer to a command over HTTP. */
 export interface HttpAnswer<R = unknown> {
@@ -44,13 +44,14 @@ export class TestServer {
 
   /** Starts it, on the port that it had before if there was one. */
   async start(): Promise<void> {
-    const { limits, clock, demo = false, origins = [], ...config } = this.#options
+    const { limits, brokerUrl = null, clock, demo = false, origins = [], ...config } = this.#options
     this.#server = await start({
       host: '127.0.0.1',
       port: this.#port,
       dataFolder: this.folder,
       tokenSecret: this.tokenSecret,
       apiKey: this.apiKey,
+      brokerUrl,
       origins,
       demo,
       config: { ...defaultConfig, ...config, limits: { ...defaultConfig.limits, ...limits } },
