@@ -380,7 +380,8 @@ function between({ stage, test }: BrokerSuite): void {
     await using place = await stage()
     await using a = await startNode(place)
     await using b = await startNode(place)
-    for (let position = 1; position <= 100; position++) a.broker.publish(entry(position, 'x'.repeat(10_000)), null)
+    // More than the operating system's buffers hold.
+    for (let position = 1; position <= 100; position++) a.broker.publish(entry(position, 'x'.repeat(100_000)), null)
     await a.broker.close()
     expect((await taken(b, 100)).map(positionOf)).toEqual(Array.from({ length: 100 }, (_, index) => index + 1))
   })

@@ -116,17 +116,17 @@ natsTest('BROKER a server that takes what it is sent is not given up, however mu
 })
 
 natsTest('BROKER a node that reads too slowly is cut off by the server, and told', async () => {
-  await using nats = await startNats({ config: 'max_pending: 1MB' })
+  await using nats = await startNats({ config: 'max_pending: 2MB' })
   await using proxy = await startProxy({ port: nats.port })
   await using a = await startNode(nats.url)
   await using b = await startNode(urlOf(proxy))
   for (const connection of proxy.connections) connection.set('toClient', { silent: true })
   for (let position = 1; position <= 40; position++) a.broker.publish(entry(position, 'x'.repeat(1_000_000)), null)
-  await vi.waitFor(async () => expect((await nats.traffic()).slow_consumers).toBe(1), patience)
-  await vi.waitFor(() => expect(b.interruptions).toBe(1), { ...patience, timeout: 18_000 })
-  expect(b.broker.connected).toBe(true)
+  await vi.waitFor(async () => expect((await nats.traffic()).slow_consumers).toBeGreaterThan(0), patience)
+  await vi.waitFor(() => expect(b.interruptions).toBeGreaterThan(0), patience)
+  await settled(b, a)
   a.broker.publish(entry(100), null)
-  expect((await taken(b, 1)).at(-1)).toEqual(entry(100))
+  expect(await taken(b, 1)).toEqual([entry(100)])
 })
 
 natsTest(

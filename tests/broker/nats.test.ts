@@ -142,7 +142,7 @@ natsTest('BROKER what no node has sent is left out, and told once', async () => 
       '{"kind":"who_types","conversation":"user/alice"}',
       '{"kind":"typing","conversation":"conversation/01890a5d-ac96-774b-bcce-b302099a8057","node":"n","leases":[{}]}',
     ].map((text, index) => `stranger ${index + 1}\n${text}`),
-    new Uint8Array([...new TextEncoder().encode('bytes 1\n{"kind":"disconnect","user":"user/'), 0xff, 0x22, 0x7d]),
+    Buffer.from(`bytes 1\n${entryText.replace('create', 'cr\xffate')}`, 'latin1'),
     new Uint8Array(100_000),
   ]
   for (const payload of payloads) stranger.publish(`${prefix}.all`, payload)
