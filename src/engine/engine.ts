@@ -8,6 +8,7 @@ import { execute, type Responder } from './commands.ts'
 import type { Config } from './config.ts'
 import { Fanout } from './fanout.ts'
 import { Hub } from './hub.ts'
+import { uuidv7 } from './ids.ts'
 import { Memberships } from './memberships.ts'
 import { Queues } from './queues.ts'
 import { Retention } from './retention.ts'
@@ -56,7 +57,7 @@ export class Engine {
     this.#broker = broker
     this.#onFault = onFault
     this.hub = new Hub(broker)
-    this.typing = new Typing(clock)
+    this.typing = new Typing(clock, broker, uuidv7(clock.now()))
     this.queues = new Queues(config.queuesBytes)
     this.fanout = new Fanout(storage, this.hub, this.memberships, this.typing)
     this.#retention = new Retention(storage.events, clock, config.retentionMs, onFault)
