@@ -44,8 +44,8 @@ export class Fanout {
   }
 
   /** Everything at or before it was pushed to this node's sessions (R1). */
-  get cursor(): string {
-    return this.cursorAt(this.#position)
+  get position(): number {
+    return this.#position
   }
 
   cursorAt(position: number): string {

@@ -42,6 +42,8 @@ export class Session {
   /** Null once nothing is missing. */
   #catchUp: CatchUp | null = null
   #behind = false
+  /** Bytes of what it missed that the peer has not taken yet. */
+  #missedBytes = 0
   #cancelTimer: () => void
 
   /** Made by `Engine.open` for each connection. */
@@ -72,10 +74,14 @@ export class Session {
     return this.#state === 'closed'
   }
 
-  /** Everything at or before it was sent to this session (R1). */
+  /** Everything at or before this place in the log was sent to this session. */
+  get position(): number {
+    return this.#catchUp?.position ?? this.#engine.fanout.position
+  }
+
+  /** The same as a client is told it (R1). */
   get cursor(): string {
-    const { fanout } = this.#engine
-    return this.#catchUp ? fanout.cursorAt(this.#catchUp.position) : fanout.cursor
+    return this.#engine.fanout.cursorAt(this.position)
   }
 
   /** A text frame came. It never throws: a frame that is no command costs the session, a bad command one reply (W1, W3). */
@@ -97,6 +103,20 @@ export class Session {
     else this.#socket.send(frame)
   }
 
+  /** Sends some of what it missed, which counts against no limit of what may wait (S6). Resolves when the peer has taken it. */
+  sendMissed(frames: readonly Frame[]): Promise<void> {
+    const before = this.#socket.bufferedBytes
+    for (const frame of frames) this.#socket.send(frame)
+    const bytes = this.#socket.bufferedBytes - before
+    this.#missedBytes += bytes
+    return new Promise((resolve) =>
+      this.#socket.whenDrained(() => {
+        this.#missedBytes -= bytes
+        resolve()
+      }),
+    )
+  }
+
   /** Sends who is typing, unless the peer is so far behind that it has better things to read (S6). */
   pushTyping(frame: Frame): void {
     if (this.#socket.bufferedBytes <= this.#engine.config.queueBytes / 2) this.#socket.send(frame)
@@ -108,7 +128,7 @@ export class Session {
    */
   fellBehind(): void {
     if (this.closed) return
-    const bytes = this.#socket.bufferedBytes
+    const bytes = Math.max(0, this.#socket.bufferedBytes - this.#missedBytes)
     this.#engine.queues.note(this, bytes)
     if (bytes > this.#engine.config.queueBytes) this.close(4409)
     if (this.closed || this.#behind) return
@@ -205,7 +225,7 @@ export class Session {
   #begin(admission: Admission, since: LogPlace | null, responder: Responder): void {
     const { user, missed } = admission
     this.#attach(admission)
-    if (since && missed) this.#catchUp = new CatchUp(this.#engine, this, this.#socket, user, since)
+    if (since && missed) this.#catchUp = new CatchUp(this.#engine, this, user, since)
     responder.result(this.#greeting(admission))
     if (!this.#catchUp || !missed) return
     const done = () => {

@@ -136,6 +136,7 @@ class Connection implements Socket {
   whenDrained(run: () => void): void {
     // What is queued in this turn must be written before it.
     setImmediate(() => {
+      if (this.#closing) return
       this.flush()
       // Node calls back when it, and so all before it, has been taken; without an error, if the connection lasts until then.
       this.#tcp.write(noBytes, (error) => {
