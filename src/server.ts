@@ -7,6 +7,8 @@ import { type Clock, systemClock } from './engine/clock.ts'
 import type { Config } from './engine/config.ts'
 import { Engine } from './engine/engine.ts'
 import { Tokens } from './engine/tokens.ts'
+import { Journal } from './operator/journal.ts'
+import type { Log } from './operator/log.ts'
 import { openSqlite } from './storage/sqlite.ts'
 import { serveDemo } from './transport/demo.ts'
 import { HttpServer } from './transport/http.ts'
@@ -26,6 +28,7 @@ export interface ServerOptions {
   readonly config: Config
   /** Whether to serve the demo page, which gives tokens to anyone: on loopback only. */
   readonly demo: boolean
+  readonly log: Log
   /** The time; a test may give its own. */
   readonly clock?: Clock
 }
@@ -48,18 +51,20 @@ const lastAnswersMs = 1_000
  * nothing is left open.
  */
 export async function startServer(options: ServerOptions): Promise<Server> {
-  const { config, clock = systemClock } = options
-  const storage = await openSqlite(join(options.dataFolder, 'fanfare.db'), {
+  const { config, log, clock = systemClock } = options
+  const observer = new Journal(log, clock)
+  const limits = {
     maxParticipants: config.limits.participants,
     maxConversationsPerUser: config.limits.conversationsPerUser,
-  })
+  }
+  const storage = await openSqlite(join(options.dataFolder, 'fanfare.db'), limits, observer)
   const engine = await Engine.start({
     config,
     clock,
     storage,
     broker: new LocalBroker(),
     tokens: new Tokens(options.tokenSecret, clock),
-    onFault: (doing, error) => console.error(`fanfare: fault in ${doing}:`, error),
+    observer,
   })
 
   const sockets = new WebSocketServer(engine, options.origins)
@@ -87,6 +92,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
 
   let closing: Promise<void> | null = null
   const close = async () => {
+    log.info({ sessions: engine.sessions.size }, 'draining')
     // While sessions end it still listens, so that who comes is told to come back, and not left to guess.
     await engine.drain()
     await sockets.ended()
@@ -96,11 +102,14 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     await closed
     clearTimeout(cut)
     await engine.close()
+    log.info('stopped')
   }
   const { port } = server.address() as AddressInfo
   const host = isIPv6(options.host) ? `[${options.host}]` : options.host
+  const url = `http://${host}:${port}`
+  log.info({ url, node: process.versions.node }, 'started')
   return {
-    url: `http://${host}:${port}`,
+    url,
     close: () => {
       closing ??= close()
       return closing

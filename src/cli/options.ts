@@ -3,6 +3,7 @@
  * two secrets are no options, since whoever lists the processes of a machine reads their command lines: see `secrets.ts`.
  */
 import { defaultConfig, type Limits } from '../engine/config.ts'
+import { type LogLevel, logLevels } from '../operator/log-level.ts'
 import { choice, count, flag, folder, host, type Kind, loopbackHost, milliseconds, origins, port } from './kind.ts'
 
 /** The commands that take options. */
@@ -117,6 +118,13 @@ export const options = {
     help: 'Over how many milliseconds the sessions of a server that ends are told to come back.',
     commands: everywhere,
   } satisfies Option<number>,
+  logLevel: {
+    name: 'log-level',
+    kind: choice(logLevels),
+    default: 'info',
+    help: 'How much the log tells; debug has a line for each session that comes and goes.',
+    commands: everywhere,
+  } satisfies Option<LogLevel>,
   noLimits: {
     name: 'no-limits',
     kind: flag,

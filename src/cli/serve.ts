@@ -1,6 +1,7 @@
 /** `fanfare serve` and `fanfare dev`: from the options to a server that runs until it is told to stop. */
 import { isIPv6 } from 'node:net'
 import { OperatorError } from '../engine/operator-error.ts'
+import { stackOf } from '../operator/journal.ts'
 import { type Server, type ServerOptions, startServer } from '../server.ts'
 import { DatabaseUnusable } from '../storage/storage.ts'
 import { codeOf } from './error-code.ts'
@@ -16,6 +17,8 @@ export async function serve(command: Command, args: readonly string[], environme
   const options = serverOptions(command, args, environment)
   // Asked for before the start, so that a signal that comes meanwhile ends the server properly too.
   const stopped = untilSignal()
+  // Tells of what then ends the process as it would have been ended anyway: with its stack on standard error, and with 1.
+  process.on('uncaughtExceptionMonitor', (error) => options.log.fatal({ error: stackOf(error) }, 'crashed'))
   const server = await start(options)
   console.log(`Fanfare is listening on ${server.url}`)
   if (command === 'dev') console.log(`Open ${server.url} in a browser. Ctrl-C ends it.`)

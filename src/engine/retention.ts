@@ -1,6 +1,7 @@
 /** How long the log is kept (R3): old entries go in the background, a few at a time. */
 import type { EventStorage } from '../storage/storage.ts'
 import type { Clock } from './clock.ts'
+import type { Observer } from './observer.ts'
 
 /** Between two looks at the log. */
 const intervalMs = 600_000
@@ -12,16 +13,16 @@ export class Retention {
   readonly #events: EventStorage
   readonly #clock: Clock
   readonly #keptMs: number
-  readonly #onFault: (doing: string, error: unknown) => void
+  readonly #observer: Observer
   #stopped = false
   #cancel: () => void
 
   /** Begins at once. Entries older than `keptMs` go. */
-  constructor(events: EventStorage, clock: Clock, keptMs: number, onFault: (doing: string, error: unknown) => void) {
+  constructor(events: EventStorage, clock: Clock, keptMs: number, observer: Observer) {
     this.#events = events
     this.#clock = clock
     this.#keptMs = keptMs
-    this.#onFault = onFault
+    this.#observer = observer
     this.#cancel = clock.after(pauseMs, () => this.#prune())
   }
 
@@ -36,7 +37,7 @@ export class Retention {
     try {
       more = (await this.#events.prune(this.#clock.now() - this.#keptMs, entriesAtOnce)) === entriesAtOnce
     } catch (error) {
-      if (!this.#stopped) this.#onFault('pruning the log', error)
+      if (!this.#stopped) this.#observer.fault('pruning the log', error)
     }
     if (!this.#stopped) this.#cancel = this.#clock.after(more ? pauseMs : intervalMs, () => this.#prune())
   }

@@ -14,6 +14,7 @@ import {
   typingSetSize,
 } from '../protocol/typing.ts'
 import type { Clock } from './clock.ts'
+import type { Observer } from './observer.ts'
 import type { Session } from './session.ts'
 
 interface Lease {
@@ -40,11 +41,13 @@ interface Place {
 
 export class Typing {
   readonly #clock: Clock
+  readonly #observer: Observer
   readonly #places = new Map<ConversationId, Place>()
   #order = 0
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, observer: Observer) {
     this.#clock = clock
+    this.#observer = observer
   }
 
   /** Takes, renews, changes or ends the user's lease (T1, T2). That he takes part was checked. */
@@ -124,6 +127,13 @@ export class Typing {
     return this.#places.size
   }
 
+  /** How many leases hold. */
+  get leases(): number {
+    let leases = 0
+    for (const place of this.#places.values()) leases += place.leases.size
+    return leases
+  }
+
   #place(conversation: ConversationId): Place {
     let place = this.#places.get(conversation)
     if (!place) {
@@ -185,6 +195,7 @@ export class Typing {
     const told = latest([...place.leases, ...place.ended])
     const everybody = encodeTyping({ [conversation]: setWithout(told, null) })
     const typists = new Set(told.map(([user]) => user))
+    this.#observer.pushed('typing', place.watchers.size)
     for (const session of place.watchers) {
       if (!typists.has(session.user as UserId)) {
         session.pushTyping(everybody)

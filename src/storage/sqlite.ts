@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads'
 import { FanfareError } from '../protocol/codes.ts'
 import type { Nouns } from './sqlite/operations.ts'
 import type { Opened, Outcome, Request, WorkerOptions } from './sqlite/worker.ts'
-import { DatabaseUnusable, type Storage, type StorageLimits } from './storage.ts'
+import { DatabaseUnusable, type Storage, type StorageLimits, type StorageObserver } from './storage.ts'
 
 interface Pending {
   readonly request: Request
@@ -32,11 +32,17 @@ const verbs: { readonly [Noun in keyof Nouns]: { readonly [Verb in keyof Nouns[N
   userChannels: { current: true, admit: true, admitListener: true, rotate: true },
 }
 
+const unobserved: StorageObserver = { committed() {}, failed() {} }
+
 /**
  * Opens or makes the database `file`, whose folder must exist. Rejects with `DatabaseUnusable` when it is another server's, of a
  * newer version, or can't be written; then nothing was changed.
  */
-export async function openSqlite(file: string, limits: StorageLimits): Promise<Storage> {
+export async function openSqlite(
+  file: string,
+  limits: StorageLimits,
+  observer: StorageObserver = unobserved,
+): Promise<Storage> {
   const own = import.meta.url.endsWith('.ts') ? './sqlite/worker.ts' : './sqlite/worker.js'
   const worker = new Worker(new URL(own, import.meta.url), { workerData: { file, limits } satisfies WorkerOptions })
   const opened = await new Promise<Opened>((resolve, reject) => {
@@ -47,7 +53,7 @@ export async function openSqlite(file: string, limits: StorageLimits): Promise<S
     await worker.terminate()
     throw new DatabaseUnusable(opened.unusable)
   }
-  const thread = new StorageThread(worker)
+  const thread = new StorageThread(worker, observer)
   return {
     ...(Object.fromEntries(
       Object.entries(verbs).map(([noun, names]) => [noun, thread.operations(noun, Object.keys(names))]),
@@ -60,17 +66,20 @@ export async function openSqlite(file: string, limits: StorageLimits): Promise<S
 /** Sends operations in batches: what is asked for while one batch is under way goes together into the next. */
 class StorageThread {
   readonly #worker: Worker
+  readonly #observer: StorageObserver
   readonly #exit: Promise<void>
   #waiting: Pending[] = []
   #underWay: Pending[] = []
+  #sentAt = 0
   #scheduled = false
   /** Why nothing is taken any more; null while it is. */
   #refusal: string | null = null
   #closing: Promise<void> | null = null
   #whenIdle: (() => void) | null = null
 
-  constructor(worker: Worker) {
+  constructor(worker: Worker, observer: StorageObserver) {
     this.#worker = worker
+    this.#observer = observer
     worker.on('message', (outcomes: Outcome[]) => this.#settle(outcomes))
     worker.on('error', (error) => this.#end(`the storage thread failed: ${String(error)}`))
     this.#exit = new Promise((resolve) => {
@@ -119,12 +128,14 @@ class StorageThread {
     if (this.#waiting.length === 0) return
     this.#underWay = this.#waiting
     this.#waiting = []
+    this.#sentAt = performance.now()
     this.#worker.postMessage(this.#underWay.map(({ request }) => request))
   }
 
   #settle(outcomes: Outcome[]): void {
     const settled = this.#underWay
     this.#underWay = []
+    this.#observe(outcomes)
     this.#send()
     for (const [index, outcome] of outcomes.entries()) {
       const pending = settled[index]
@@ -135,7 +146,18 @@ class StorageThread {
     if (this.#underWay.length === 0) this.#whenIdle?.()
   }
 
+  #observe(outcomes: Outcome[]): void {
+    const [first] = outcomes
+    // A batch that can't be stored fails as a whole, and only such a one fails with this code.
+    if (first && 'failure' in first && first.failure.code === 'unavailable') {
+      this.#observer.failed(outcomes.length, first.failure.message)
+    } else {
+      this.#observer.committed(outcomes.length, performance.now() - this.#sentAt)
+    }
+  }
+
   #end(reason: string): void {
+    if (this.#refusal === null) this.#observer.failed(this.#underWay.length + this.#waiting.length, reason)
     this.#refusal ??= reason
     for (const { reject } of [...this.#underWay, ...this.#waiting]) reject(new FanfareError('unavailable', reason))
     this.#underWay = []

@@ -2,12 +2,12 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Caller } from '../engine/call.ts'
-import { isSessionOnly } from '../engine/commands.ts'
+import { isSessionOnly, observed } from '../engine/commands.ts'
 import type { Engine } from '../engine/engine.ts'
 import { authenticate } from '../engine/user-channels.ts'
 import { FanfareError } from '../protocol/codes.ts'
 import { socketPath } from '../protocol/frames.ts'
-import { isUserId } from '../protocol/ids.ts'
+import { isUserId, type UserId } from '../protocol/ids.ts'
 import { answer, answerError, answerNothingHere } from './http-error.ts'
 import { isAllowedOrigin, pathOf, readJson } from './request.ts'
 
@@ -32,19 +32,20 @@ export class HttpServer {
 
   /** Answers one request. It never throws. */
   async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = pathOf(request)
+    const command = /^\/v2\/([a-z_]+)$/.exec(path)?.[1]
     try {
       if (!isAllowedOrigin(request, this.#origins)) {
         throw new FanfareError('forbidden', 'pages of this origin may not call: see --origins')
       }
       this.#allowOrigin(request, response)
-      const path = pathOf(request)
-      const command = /^\/v2\/([a-z_]+)$/.exec(path)?.[1]
       if (command && request.method === 'POST') await this.#command(command, request, response)
       else if (command && request.method === 'OPTIONS') response.writeHead(204).end()
       else if (path === socketPath) this.#explainSocket(response)
       else if (!(await this.#pages(request, response))) answerNothingHere(request, response)
     } catch (error) {
-      answerError(response, this.#engine.toError(error, `${request.method} over HTTP`))
+      const refusal = this.#engine.toError(error, `${request.method} over HTTP`)
+      this.#refuse(request, response, refusal, command, null)
     }
   }
 
@@ -60,8 +61,26 @@ export class HttpServer {
     const args = await readJson(request, limit)
     this.#engine.call(caller, name, args, {
       result: (result) => answer(response, 200, { result }),
-      error: (error) => answerError(response, error),
+      error: (error) => this.#refuse(request, response, error, name, caller.user),
     })
+  }
+
+  #refuse(
+    { socket, headers }: IncomingMessage,
+    response: ServerResponse,
+    error: FanfareError,
+    command: string | undefined,
+    user: UserId | null,
+  ): void {
+    this.#engine.observer.refused({
+      where: 'http',
+      command: command === undefined ? null : observed(command),
+      code: error.code,
+      user,
+      address: socket.remoteAddress ?? '',
+      origin: headers.origin ?? null,
+    })
+    answerError(response, error)
   }
 
   /** Who calls: a user by his token, or the backend by the API key, perhaps on a user's behalf. */

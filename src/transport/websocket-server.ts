@@ -6,7 +6,7 @@ import type { Clock } from '../engine/clock.ts'
 import type { Engine } from '../engine/engine.ts'
 import { pingIntervalMs, type Session } from '../engine/session.ts'
 import type { Socket } from '../engine/socket.ts'
-import type { CloseCode } from '../protocol/codes.ts'
+import type { CloseCode, ErrorCode } from '../protocol/codes.ts'
 import { type Frame, socketPath } from '../protocol/frames.ts'
 import { refuseUpgrade } from './http-error.ts'
 import { Owed } from './owed.ts'
@@ -47,24 +47,31 @@ export class WebSocketServer {
   /** Takes over an HTTP connection that asks to become a WebSocket, or refuses it. */
   upgrade(request: IncomingMessage, tcp: Duplex, head: Buffer): void {
     if (this.#engine.draining) {
-      refuseUpgrade(tcp, 503, 'unavailable', 'this server is about to end: come back for the next one')
+      this.#refuse(request, tcp, 'unavailable', 'this server is about to end: come back for the next one')
     } else if (pathOf(request) !== socketPath) {
-      refuseUpgrade(tcp, 404, 'not_found', `a WebSocket is at ${socketPath} only`)
+      this.#refuse(request, tcp, 'not_found', `a WebSocket is at ${socketPath} only`)
     } else if (!isAllowedOrigin(request, this.#origins)) {
-      refuseUpgrade(tcp, 403, 'forbidden', 'pages of this origin may not connect: see --origins')
+      this.#refuse(request, tcp, 'forbidden', 'pages of this origin may not connect: see --origins')
     } else {
       this.#acceptor.handleUpgrade(request, tcp, head, (webSocket) => this.#accept(webSocket, request, tcp))
     }
   }
 
-  #accept(webSocket: WebSocket, { socket }: IncomingMessage, tcp: Duplex): void {
+  #refuse({ socket, headers }: IncomingMessage, tcp: Duplex, code: ErrorCode, message: string): void {
+    const { observer } = this.#engine
+    const address = socket.remoteAddress ?? ''
+    observer.refused({ where: 'upgrade', command: null, code, user: null, address, origin: headers.origin ?? null })
+    refuseUpgrade(tcp, code, message)
+  }
+
+  #accept(webSocket: WebSocket, { socket, headers }: IncomingMessage, tcp: Duplex): void {
     const connection = new Connection(webSocket, tcp, this.#engine.clock)
     this.#connections.add(connection)
     webSocket.once('close', () => {
       this.#connections.delete(connection)
       if (this.#connections.size === 0) this.#whenEnded()
     })
-    connection.begin(this.#engine.open(connection, socket.remoteAddress ?? ''))
+    connection.begin(this.#engine.open(connection, socket.remoteAddress ?? '', headers.origin ?? null))
   }
 
   /** Resolves when all connections have ended. Their sessions were closed before, so all that is awaited is the peers' goodbye. */
@@ -100,10 +107,10 @@ class Connection implements Socket {
       if (isBinary) session.receiveBinary()
       else session.receive(data.toString('utf8'))
     })
-    this.#webSocket.on('close', () => {
+    this.#webSocket.on('close', (code) => {
       this.#closing = true
       this.#cancelPing()
-      session.ended()
+      session.ended(code)
     })
     // ws closes the connection itself after an error of the peer's (1002, 1007, 1009), and tells of it by 'close'.
     this.#webSocket.on('error', () => {})

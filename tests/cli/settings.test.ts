@@ -18,6 +18,7 @@ const samples: Readonly<
   'queue-bytes': ['7', 7, '0', 0],
   'queues-bytes': ['7', 7, '0', 0],
   'drain-ms': ['7', 7, '0', 0],
+  'log-level': ['debug', 'debug', 'silent', 'silent'],
   'no-limits': ['true', true, 'false', false],
   ...Object.fromEntries(limitNames().map((name) => [name, ['7', 7, '0', 0]])),
 }
@@ -82,6 +83,7 @@ test('CLI the names of the variables are these, and no others', () => {
     'FANFARE_QUEUE_BYTES',
     'FANFARE_QUEUES_BYTES',
     'FANFARE_DRAIN_MS',
+    'FANFARE_LOG_LEVEL',
     'FANFARE_NO_LIMITS',
     'FANFARE_MAX_FRAME_BYTES',
     'FANFARE_MAX_BODY_BYTES',
