@@ -10,7 +10,8 @@ import { type Environment, readSettings } from './settings.ts'
 /** Reads and checks everything first, and only then makes the data folder and the secrets where they are missing. */
 export function serverOptions(command: Command, args: readonly string[], environment: Environment): ServerOptions {
   const { host, port, data, origins, noLimits: unlimited, ...others } = readSettings(command, args, environment)
-  const { listeners, conversations, queueBytes, queuesBytes, retentionDays, drainMs, logLevel, ...limits } = others
+  const { listeners, conversations, queueBytes, queuesBytes, retentionDays, drainMs, ...more } = others
+  const { logLevel, metricsPort, metricsHost, ...limits } = more
   const config: Config = {
     limits: unlimited ? noLimits : limits,
     listeners,
@@ -21,10 +22,11 @@ export function serverOptions(command: Command, args: readonly string[], environ
     drainMs,
   }
   const log = openLog(logLevel, standardOutput(), process.stdout.isTTY)
+  const metrics = metricsPort === null ? null : { host: metricsHost, port: metricsPort }
   const dataFolder = openDataFolder(data)
   const tokenSecret = readSecret(secrets.tokenSecret, dataFolder, environment)
   const apiKey = readSecret(secrets.apiKey, dataFolder, environment)
-  return { host, port, dataFolder, tokenSecret, apiKey, origins, config, log, demo: command === 'dev' }
+  return { host, port, dataFolder, tokenSecret, apiKey, origins, config, log, metrics, demo: command === 'dev' }
 }
 
 function orNoLimit(value: number): number {

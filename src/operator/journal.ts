@@ -15,7 +15,7 @@ const suspicious: ReadonlySet<ErrorCode> = new Set(['unauthorized', 'token_revok
 /** Sessions that end by a limit: too slow, too many, too large, or no language that is spoken here. */
 const limitCodes: ReadonlySet<number> = new Set([4409, 4429, 1009, 4400])
 
-export class Journal implements Observer, StorageObserver {
+export class Journal implements Omit<Observer, 'answered' | 'pushed'>, StorageObserver {
   readonly #log: Log
   readonly #clock: Clock
   readonly #paces = new Map<string, Pace>()
@@ -60,10 +60,6 @@ export class Journal implements Observer, StorageObserver {
     this.#log.warn({ failed: this.#unstored }, 'storage_recovered')
     this.#unstored = null
   }
-
-  // What is counted only.
-  answered(): void {}
-  pushed(): void {}
 
   #tell(level: 'info' | 'warn' | 'error', facts: object, event: string): void {
     const pace = this.#paces.get(event) ?? new Pace()

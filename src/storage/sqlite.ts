@@ -27,7 +27,7 @@ const verbs: { readonly [Noun in keyof Nouns]: { readonly [Verb in keyof Nouns[N
   },
   messages: { create: true, edit: true, delete: true, list: true },
   readMarkers: { move: true, unread: true },
-  events: { list: true, missed: true, read: true, prune: true },
+  events: { list: true, missed: true, read: true, prune: true, probe: true },
   users: { put: true, get: true },
   userChannels: { current: true, admit: true, admitListener: true, rotate: true },
 }

@@ -228,6 +228,8 @@ export interface EventStorage {
   read(user: UserId, positions: readonly number[]): Promise<EventsRead | null>
   /** Takes the oldest entries out of the log that are from before `before` (milliseconds), `limit` at most; says how many they were. */
   prune(before: number, limit: number): Promise<number>
+  /** Writes as a commit does, and changes nothing: resolves when something can be stored. */
+  probe(): Promise<void>
 }
 
 export interface UserStorage {

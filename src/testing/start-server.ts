@@ -11,7 +11,10 @@ import type { CommandName, Result } from '../protocol/commands.ts'
 import { type Server, type ServerOptions, startServer as start } from '../server.ts'
 
 export type TestServerOptions = Partial<Omit<Config, 'limits'>> &
-  Partial<Pick<ServerOptions, 'clock' | 'demo' | 'origins'>> & { limits?: Partial<Limits>; logLevel?: LogLevel }
+  Partial<Pick<ServerOptions, 'clock' | 'demo' | 'origins' | 'metrics'>> & {
+    limits?: Partial<Limits>
+    logLevel?: LogLevel
+  }
 
 /** A line of the log. */
 export type LogLine = { readonly level: LogLevel; readonly event: string } & { readonly [fact: string]: unknown }
@@ -44,6 +47,10 @@ export class TestServer {
     return this.#server.url
   }
 
+  get metricsUrl(): string | null {
+    return this.#server?.metricsUrl ?? null
+  }
+
   /** Where sessions begin. */
   get socketUrl(): string {
     return `${this.url.replace('http', 'ws')}/v2/socket`
@@ -51,7 +58,7 @@ export class TestServer {
 
   /** Starts it, on the port that it had before if there was one. */
   async start(): Promise<void> {
-    const { limits, clock, demo = false, origins = [], logLevel = 'debug', ...config } = this.#options
+    const { limits, clock, demo = false, origins = [], metrics = null, logLevel = 'debug', ...config } = this.#options
     this.#server = await start({
       host: '127.0.0.1',
       port: this.#port,
@@ -60,6 +67,7 @@ export class TestServer {
       apiKey: this.apiKey,
       origins,
       demo,
+      metrics,
       log: openLog(logLevel, { write: (line) => this.logged.push(JSON.parse(line)) }, false),
       config: { ...defaultConfig, ...config, limits: { ...defaultConfig.limits, ...limits } },
       ...(clock && { clock }),

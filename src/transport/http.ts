@@ -1,6 +1,6 @@
 /** Commands over HTTP: `POST /v2/<command>` (W7). */
 import { createHash, timingSafeEqual } from 'node:crypto'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import type { Caller } from '../engine/call.ts'
 import { isSessionOnly, observed } from '../engine/commands.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -14,8 +14,8 @@ import { isAllowedOrigin, pathOf, readJson } from './request.ts'
 /** The application's backend may name thousands of users in one call. */
 const backendBodyBytes = 1_048_576
 
-/** Pages beside the commands; false when there is none at this path. */
-export type Pages = (request: IncomingMessage, response: ServerResponse) => Promise<boolean>
+/** Pages beside the commands; false when there is none at this path. `byBackend` says whether the request has the API key. */
+export type Pages = (request: IncomingMessage, response: ServerResponse, byBackend: () => boolean) => Promise<boolean>
 
 export class HttpServer {
   readonly #engine: Engine
@@ -42,7 +42,9 @@ export class HttpServer {
       if (command && request.method === 'POST') await this.#command(command, request, response)
       else if (command && request.method === 'OPTIONS') response.writeHead(204).end()
       else if (path === socketPath) this.#explainSocket(response)
-      else if (!(await this.#pages(request, response))) answerNothingHere(request, response)
+      else if (!(await this.#pages(request, response, () => this.#byBackend(request)))) {
+        answerNothingHere(request, response)
+      }
     } catch (error) {
       const refusal = this.#engine.toError(error, `${request.method} over HTTP`)
       this.#refuse(request, response, refusal, command, null)
@@ -85,12 +87,12 @@ export class HttpServer {
 
   /** Who calls: a user by his token, or the backend by the API key, perhaps on a user's behalf. */
   async #caller({ headers }: IncomingMessage): Promise<Caller> {
-    const credential = /^Bearer (\S+)$/i.exec(headers.authorization ?? '')?.[1]
+    const credential = credentialOf(headers)
     if (!credential) {
       throw new FanfareError('unauthorized', 'give a token or the API key: Authorization: Bearer …')
     }
     const as = headers['fanfare-as']
-    if (timingSafeEqual(digest(credential), this.#apiKey)) {
+    if (this.#isApiKey(credential)) {
       if (as === undefined) return { user: null, backend: true, session: null }
       if (!isUserId(as)) throw new FanfareError('invalid_argument', 'Fanfare-As is no user id, such as user/alice')
       return { user: as, backend: true, session: null }
@@ -98,6 +100,15 @@ export class HttpServer {
     const { user } = await authenticate(this.#engine, credential)
     if (as !== undefined) throw new FanfareError('forbidden', 'Fanfare-As goes with the API key only')
     return { user, backend: false, session: null }
+  }
+
+  #byBackend({ headers }: IncomingMessage): boolean {
+    const credential = credentialOf(headers)
+    return credential !== null && this.#isApiKey(credential)
+  }
+
+  #isApiKey(credential: string): boolean {
+    return timingSafeEqual(digest(credential), this.#apiKey)
   }
 
   /** What a browser needs to let a page of an allowed origin read the answer. */
@@ -113,6 +124,10 @@ export class HttpServer {
     response.setHeader('upgrade', 'websocket')
     answer(response, 426, { error: new FanfareError('invalid_argument', 'this path is for WebSockets') })
   }
+}
+
+function credentialOf({ authorization = '' }: IncomingHttpHeaders): string | null {
+  return /^Bearer (\S+)$/i.exec(authorization)?.[1] ?? null
 }
 
 /** Digests have one length, so that comparing them tells nothing of the key, its length included. */

@@ -1,5 +1,6 @@
 /** Sessions over WebSocket: this file is where bytes become commands, and frames become bytes (W1, S5). */
 import type { IncomingMessage } from 'node:http'
+import type { Socket as TcpSocket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer as Acceptor, type ServerOptions, type WebSocket } from 'ws'
 import type { Clock } from '../engine/clock.ts'
@@ -25,6 +26,8 @@ export class WebSocketServer {
   readonly #origins: readonly string[]
   readonly #acceptor: Acceptor
   readonly #connections = new Set<Connection>()
+  /** Of connections that have ended. */
+  readonly #ended: Traffic = { sentBytes: 0, receivedBytes: 0 }
   #whenEnded = () => {}
 
   constructor(engine: Engine, origins: readonly string[]) {
@@ -65,13 +68,22 @@ export class WebSocketServer {
   }
 
   #accept(webSocket: WebSocket, { socket, headers }: IncomingMessage, tcp: Duplex): void {
-    const connection = new Connection(webSocket, tcp, this.#engine.clock)
+    // What Node gives for an upgrade is the connection itself, and only its type says less.
+    const connection = new Connection(webSocket, tcp as TcpSocket, this.#engine.clock)
     this.#connections.add(connection)
     webSocket.once('close', () => {
       this.#connections.delete(connection)
+      connection.addTo(this.#ended)
       if (this.#connections.size === 0) this.#whenEnded()
     })
     connection.begin(this.#engine.open(connection, socket.remoteAddress ?? '', headers.origin ?? null))
+  }
+
+  /** What all connections have carried since the start. */
+  get traffic(): Readonly<Traffic> {
+    const traffic = { ...this.#ended }
+    for (const connection of this.#connections) connection.addTo(traffic)
+    return traffic
   }
 
   /** Resolves when all connections have ended. Their sessions were closed before, so all that is awaited is the peers' goodbye. */
@@ -83,10 +95,15 @@ export class WebSocketServer {
   }
 }
 
+interface Traffic {
+  sentBytes: number
+  receivedBytes: number
+}
+
 /** One connection. Frames of one event-loop turn go out in one write, and whole, past `ws`, which would frame each anew. */
 class Connection implements Socket {
   readonly #webSocket: WebSocket
-  readonly #tcp: Duplex
+  readonly #tcp: TcpSocket
   readonly #clock: Clock
   /** What is written at the end of this turn. */
   #owed: Owed | null = null
@@ -94,7 +111,7 @@ class Connection implements Socket {
   #session: Session | null = null
   #cancelPing = () => {}
 
-  constructor(webSocket: WebSocket, tcp: Duplex, clock: Clock) {
+  constructor(webSocket: WebSocket, tcp: TcpSocket, clock: Clock) {
     this.#webSocket = webSocket
     this.#tcp = tcp
     this.#clock = clock
@@ -116,6 +133,12 @@ class Connection implements Socket {
     this.#webSocket.on('error', () => {})
     this.#webSocket.on('pong', () => this.#pingLater(session))
     this.#pingLater(session)
+  }
+
+  /** Adds what it has carried so far. The socket counts it anyway, so nothing is counted for each write. */
+  addTo(traffic: Traffic): void {
+    traffic.sentBytes += this.#tcp.bytesWritten
+    traffic.receivedBytes += this.#tcp.bytesRead
   }
 
   get bufferedBytes(): number {

@@ -231,6 +231,15 @@ describe('what keeps a server from starting', () => {
     expect(second.port).not.toBe(server.port)
   })
 
+  test('CLI a taken port for the metrics is told as that, and nothing is left open', async () => {
+    using folder = temporaryFolder()
+    await using server = await startServer(folder.in('first'))
+    const args = ['--port=0', `--metrics-port=${server.port}`, '--data', folder.in('second')]
+    expect(await refusal(args)).toBe(
+      `127.0.0.1:${server.port} is taken by another program; end that one, or choose another port with --metrics-port (0 takes a free one)`,
+    )
+  })
+
   test('CLI an address of another machine is one line on stderr and exit code 2', async () => {
     using folder = temporaryFolder()
     expect(await refusal(['--port=0', '--host=192.0.2.1', '--data', folder.in('data')])).toBe(

@@ -19,6 +19,8 @@ const samples: Readonly<
   'queues-bytes': ['7', 7, '0', 0],
   'drain-ms': ['7', 7, '0', 0],
   'log-level': ['debug', 'debug', 'silent', 'silent'],
+  'metrics-port': ['7', 7, '0', 0],
+  'metrics-host': ['::1', '::1', '127.0.0.2', '127.0.0.2'],
   'no-limits': ['true', true, 'false', false],
   ...Object.fromEntries(limitNames().map((name) => [name, ['7', 7, '0', 0]])),
 }
@@ -84,6 +86,8 @@ test('CLI the names of the variables are these, and no others', () => {
     'FANFARE_QUEUES_BYTES',
     'FANFARE_DRAIN_MS',
     'FANFARE_LOG_LEVEL',
+    'FANFARE_METRICS_PORT',
+    'FANFARE_METRICS_HOST',
     'FANFARE_NO_LIMITS',
     'FANFARE_MAX_FRAME_BYTES',
     'FANFARE_MAX_BODY_BYTES',
