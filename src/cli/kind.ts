@@ -46,6 +46,9 @@ export const port: Kind<number> = {
   show: String,
 }
 
+/** A port where something more may listen; none unless it is given. */
+export const optionalPort: Kind<number | null> = { ...port, show: (value) => (value === null ? 'none' : String(value)) }
+
 export const count: Kind<number> = {
   placeholder: 'N',
   takes: 'a whole number, where 0 means no limit',

@@ -3,7 +3,20 @@
  * two secrets are no options, since whoever lists the processes of a machine reads their command lines: see `secrets.ts`.
  */
 import { defaultConfig, type Limits } from '../engine/config.ts'
-import { choice, count, flag, folder, host, type Kind, loopbackHost, milliseconds, origins, port } from './kind.ts'
+import { type LogLevel, logLevels } from '../operator/log-level.ts'
+import {
+  choice,
+  count,
+  flag,
+  folder,
+  host,
+  type Kind,
+  loopbackHost,
+  milliseconds,
+  optionalPort,
+  origins,
+  port,
+} from './kind.ts'
 
 /** The commands that take options. */
 export type Command = 'serve' | 'dev'
@@ -117,6 +130,27 @@ export const options = {
     help: 'Over how many milliseconds the sessions of a server that ends are told to come back.',
     commands: everywhere,
   } satisfies Option<number>,
+  logLevel: {
+    name: 'log-level',
+    kind: choice(logLevels),
+    default: 'info',
+    help: 'How much the log tells; debug has a line for each session that comes and goes.',
+    commands: everywhere,
+  } satisfies Option<LogLevel>,
+  metricsPort: {
+    name: 'metrics-port',
+    kind: optionalPort,
+    default: null,
+    help: 'A port for /metrics, where it needs no key; without one it is on the main port, for the API key.',
+    commands: everywhere,
+  } satisfies Option<number | null>,
+  metricsHost: {
+    name: 'metrics-host',
+    kind: host,
+    default: '127.0.0.1',
+    help: 'Where that port is. Whoever reaches it reads the metrics.',
+    commands: everywhere,
+  } satisfies Option<string>,
   noLimits: {
     name: 'no-limits',
     kind: flag,

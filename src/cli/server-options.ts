@@ -1,5 +1,6 @@
 /** From the command line and the environment to what the server needs. */
 import { type Config, noLimits } from '../engine/config.ts'
+import { openLog, standardOutput } from '../operator/log.ts'
 import type { ServerOptions } from '../server.ts'
 import { openDataFolder } from './data-folder.ts'
 import type { Command } from './options.ts'
@@ -9,7 +10,8 @@ import { type Environment, readSettings } from './settings.ts'
 /** Reads and checks everything first, and only then makes the data folder and the secrets where they are missing. */
 export function serverOptions(command: Command, args: readonly string[], environment: Environment): ServerOptions {
   const { host, port, data, origins, noLimits: unlimited, ...others } = readSettings(command, args, environment)
-  const { listeners, conversations, queueBytes, queuesBytes, retentionDays, drainMs, ...limits } = others
+  const { listeners, conversations, queueBytes, queuesBytes, retentionDays, drainMs, ...more } = others
+  const { logLevel, metricsPort, metricsHost, ...limits } = more
   const config: Config = {
     limits: unlimited ? noLimits : limits,
     listeners,
@@ -19,10 +21,12 @@ export function serverOptions(command: Command, args: readonly string[], environ
     retentionMs: orNoLimit(retentionDays) * 86_400_000,
     drainMs,
   }
+  const log = openLog(logLevel, standardOutput(), process.stdout.isTTY)
+  const metrics = metricsPort === null ? null : { host: metricsHost, port: metricsPort }
   const dataFolder = openDataFolder(data)
   const tokenSecret = readSecret(secrets.tokenSecret, dataFolder, environment)
   const apiKey = readSecret(secrets.apiKey, dataFolder, environment)
-  return { host, port, dataFolder, tokenSecret, apiKey, origins, config, demo: command === 'dev' }
+  return { host, port, dataFolder, tokenSecret, apiKey, origins, config, log, metrics, demo: command === 'dev' }
 }
 
 function orNoLimit(value: number): number {

@@ -4,10 +4,10 @@ import type { ConnectResult } from '../protocol/commands.ts'
 import { type CommandFrame, decodeCommand, encodeReply, type Frame } from '../protocol/frames.ts'
 import type { ConversationId, SessionId, UserId } from '../protocol/ids.ts'
 import { typingExpiryMs, typingIntervalMs } from '../protocol/typing.ts'
-import type { LogPlace } from '../storage/storage.ts'
+import type { LogPlace, Missed } from '../storage/storage.ts'
 import { parseArgs } from './arguments.ts'
 import { CatchUp } from './catch-up.ts'
-import { commands, execute, type Responder } from './commands.ts'
+import { commands, execute, observed, type Responder } from './commands.ts'
 import { decodeCursor } from './cursor.ts'
 import type { Engine } from './engine.ts'
 import { uuidv7 } from './ids.ts'
@@ -32,8 +32,11 @@ export class Session {
   readonly typingIn = new Set<ConversationId>()
   /** The peer's address, by which sessions that have not connected are counted. */
   readonly address: string
+  /** The page's that it came from; null where it is no browser's. */
+  readonly origin: string | null
   readonly #engine: Engine
   readonly #socket: Socket
+  readonly #beganAt: number
   #state: State = 'new'
   #user: UserId | null = null
   #listener = false
@@ -47,11 +50,13 @@ export class Session {
   #cancelTimer: () => void
 
   /** Made by `Engine.open` for each connection. */
-  constructor(engine: Engine, socket: Socket, address: string) {
+  constructor(engine: Engine, socket: Socket, address: string, origin: string | null) {
     this.#engine = engine
     this.#socket = socket
     this.address = address
-    this.id = `session/${uuidv7(engine.clock.now())}`
+    this.origin = origin
+    this.#beganAt = engine.clock.now()
+    this.id = `session/${uuidv7(this.#beganAt)}`
     this.#cancelTimer = engine.clock.after(connectTimeoutMs, () => this.close(4401))
   }
 
@@ -152,13 +157,13 @@ export class Session {
   /** Ends the session; the peer reads the code, and what there is to say besides. Calling it again does nothing. */
   close(code: CloseCode, detail = ''): void {
     if (this.#state === 'closed') return
-    this.ended()
+    this.ended(code)
     const { reason } = closeCodes[code]
     this.#socket.close(code, detail ? `${reason} ${detail}` : reason)
   }
 
-  /** The connection has ended: nothing is left of the session in any other room. Calling it again does nothing. */
-  ended(): void {
+  /** The connection has ended, with this code of the peer's: nothing is left of the session in any other room. Calling it again does nothing. */
+  ended(code: number): void {
     if (this.#state === 'closed') return
     const connected = this.#state === 'connected'
     this.#state = 'closed'
@@ -172,32 +177,41 @@ export class Session {
     } else {
       this.#engine.unconnected.remove(this.address)
     }
+    this.#engine.observer.sessionEnded(this, code, this.#engine.clock.now() - this.#beganAt)
   }
 
   #take(frame: CommandFrame): void {
-    const { id, command, args = {} } = frame
+    const { command, args = {} } = frame
     if (this.#state === 'connected') {
-      execute(this.#engine, { user: this.#user, backend: false, session: this }, command, args, this.#responder(id))
+      execute(this.#engine, { user: this.#user, backend: false, session: this }, command, args, this.#responder(frame))
     } else if (this.#state === 'connecting') {
       if (this.#early.push(frame) > earlyCommands) this.close(4429)
     } else if (this.#state === 'new' && command === 'connect') {
       void this.#connect(frame)
     } else if (this.#state === 'new') {
-      this.#responder(id).error(new FanfareError('unauthorized', 'connect first'))
+      this.#responder(frame).error(new FanfareError('unauthorized', 'connect first'))
       this.close(4401)
     }
   }
 
-  #responder(id: number | undefined): Responder {
-    if (id === undefined) return silent
+  /** A command without an id is not answered (W2). */
+  #responder({ id, command }: CommandFrame): Responder {
     return {
-      result: (result) => this.#socket.send(encodeReply({ id, result })),
-      error: (error) => this.#socket.send(encodeReply({ id, error: error.toJSON() })),
+      result: (result) => {
+        if (id !== undefined) this.#socket.send(encodeReply({ id, result }))
+      },
+      error: (error) => {
+        const { user, address, origin } = this
+        const { code } = error
+        this.#engine.observer.refused({ where: 'session', command: observed(command), code, user, address, origin })
+        if (id !== undefined) this.#socket.send(encodeReply({ id, error: error.toJSON() }))
+      },
     }
   }
 
-  async #connect({ id, args = {} }: CommandFrame): Promise<void> {
-    const responder = this.#responder(id)
+  async #connect(frame: CommandFrame): Promise<void> {
+    const { args = {} } = frame
+    const responder = this.#responder(frame)
     this.#state = 'connecting'
     try {
       const { cursor, ...proof } = parseArgs(commands.connect.args, args)
@@ -211,9 +225,14 @@ export class Session {
       const admission = admissionOf(this.#engine, claim, admitted)
       this.#requireRoom(admission)
       this.#begin(admission, since, responder)
+      const { missed } = admission
+      this.#engine.observer.answered('connect', null)
+      this.#engine.observer.sessionConnected(this, cursor === undefined ? null : missed ? sizeOf(missed) : 'reset')
     } catch (error) {
       if (this.closed) return
-      responder.error(this.#engine.toError(error, 'connect'))
+      const refusal = this.#engine.toError(error, 'connect')
+      this.#engine.observer.answered('connect', refusal.code)
+      responder.error(refusal)
       if (error instanceof Refusal) return this.close(error.closeCode)
       this.#state = 'new'
     }
@@ -276,5 +295,6 @@ export class Session {
   }
 }
 
-/** A command without an id is not answered (W2). */
-const silent: Responder = { result() {}, error() {} }
+function sizeOf({ events, positions, gaps, gapsAfter }: Missed): { events: number; gaps: number } {
+  return { events: events.length + positions.length, gaps: gaps.length + gapsAfter.length }
+}

@@ -17,6 +17,7 @@ import {
   typingSetSize,
 } from '../protocol/typing.ts'
 import type { Clock } from './clock.ts'
+import type { Observer } from './observer.ts'
 import type { Session } from './session.ts'
 
 interface Lease {
@@ -50,13 +51,15 @@ export class Typing {
   readonly #broker: Broker
   /** This node's name among the others. */
   readonly #node: string
+  readonly #observer: Observer
   readonly #places = new Map<ConversationId, Place>()
   #begunLast = 0
 
-  constructor(clock: Clock, broker: Broker, node: string) {
+  constructor(clock: Clock, broker: Broker, node: string, observer: Observer) {
     this.#clock = clock
     this.#broker = broker
     this.#node = node
+    this.#observer = observer
   }
 
   /** Takes, renews, changes or ends the user's lease (T1, T2). That he takes part was checked. */
@@ -174,6 +177,13 @@ export class Typing {
     return this.#places.size
   }
 
+  /** How many leases hold. */
+  get leases(): number {
+    let leases = 0
+    for (const place of this.#places.values()) leases += place.leases.size
+    return leases
+  }
+
   #place(conversation: ConversationId): Place {
     let place = this.#places.get(conversation)
     if (!place) {
@@ -247,6 +257,7 @@ export class Typing {
     const told = latest([...place.leases, ...place.ended])
     const everybody = encodeTyping({ [conversation]: setWithout(told, null) })
     const typists = new Set(told.map(([user]) => user))
+    this.#observer.pushed('typing', place.watchers.size)
     for (const session of place.watchers) {
       if (!typists.has(session.user as UserId)) {
         session.pushTyping(everybody)

@@ -70,6 +70,6 @@ export class SocketPair implements Socket {
   #end(ending: Ending): void {
     if (this.#ending) return
     this.#ending = ending
-    this.#session?.ended()
+    this.#session?.ended(ending.code)
   }
 }

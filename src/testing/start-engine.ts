@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { LocalBroker } from '../broker/local.ts'
 import { type Config, defaultConfig, type Limits } from '../engine/config.ts'
 import { Engine } from '../engine/engine.ts'
+import type { Observer } from '../engine/observer.ts'
 import { Tokens } from '../engine/tokens.ts'
 import type { UserId } from '../protocol/ids.ts'
 import { openSqlite } from '../storage/sqlite.ts'
@@ -19,6 +20,15 @@ export interface TestEngine extends AsyncDisposable {
   /** Opens a session whose wire the test pumps. */
   open(address?: string): SocketPair
   token(user: UserId): Promise<string>
+}
+
+const unobserved: Observer = {
+  sessionConnected() {},
+  sessionEnded() {},
+  answered() {},
+  refused() {},
+  pushed() {},
+  fault() {},
 }
 
 /** Starts an engine that ends with its scope: `await using started = await startEngine()`. */
@@ -37,10 +47,13 @@ export async function startEngine(
   const engine = await Engine.start({
     config,
     clock,
-    storage: await openSqlite(join(folder, 'fanfare.db'), storageLimits, (trouble) => faults.push(trouble)),
+    storage: await openSqlite(join(folder, 'fanfare.db'), storageLimits, {
+      committed() {},
+      failed: (_operations, reason) => faults.push(reason),
+    }),
     broker: new LocalBroker(),
     tokens: new Tokens('token-secret-of-a-test-32-bytes-long', clock),
-    onFault: (_doing, error) => faults.push(error),
+    observer: { ...unobserved, fault: (_doing, error) => faults.push(error) },
   })
   return {
     engine,
@@ -48,7 +61,7 @@ export async function startEngine(
     faults,
     open(address = '127.0.0.1') {
       const pair = new SocketPair()
-      pair.begin(engine.open(pair, address))
+      pair.begin(engine.open(pair, address, null))
       return pair
     },
     async token(user) {

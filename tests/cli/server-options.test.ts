@@ -15,6 +15,8 @@ test('CLI without options the server has the defaults of the contract', () => {
     origins: [],
     config: defaultConfig,
     demo: false,
+    metrics: null,
+    log: expect.objectContaining({ level: 'info' }),
   })
   expect(readdirSync(folder.in('data')).sort()).toEqual(['api-key', 'token-secret'])
 })
@@ -35,12 +37,17 @@ test('CLI every other option reaches the server', () => {
     '--origins=https://a.example',
     '--listeners',
     '--conversations=backend',
+    '--log-level=error',
+    '--metrics-host=::1',
+    '--metrics-port=82',
   ]
   expect(serverOptions('serve', args, {})).toMatchObject({
     host: '::',
     port: 81,
     origins: ['https://a.example'],
     config: { listeners: true, conversations: 'backend' },
+    log: { level: 'error' },
+    metrics: { host: '::1', port: 82 },
   })
 })
 

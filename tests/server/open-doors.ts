@@ -32,8 +32,8 @@ export async function openDoors(
   const { engine } = started
   const sockets = new Map<string, { session: Session; socket: Socket }>()
   const open = engine.open.bind(engine)
-  engine.open = (socket, address) => {
-    const session = open(socket, address)
+  engine.open = (socket, address, origin) => {
+    const session = open(socket, address, origin)
     sockets.set(session.id, { session, socket })
     return session
   }

@@ -43,6 +43,10 @@ class SqliteEvents implements Sync<EventStorage> {
   prune(before: number, limit: number): number {
     return prune(this.#db, before, limit)
   }
+
+  probe(): void {
+    this.#db.touch()
+  }
 }
 
 export function operations(db: Database): Operations {
