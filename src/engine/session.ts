@@ -187,7 +187,9 @@ export class Session {
     } else if (this.#state === 'connecting') {
       if (this.#early.push(frame) > earlyCommands) this.close(4429)
     } else if (this.#state === 'new' && command === 'connect') {
-      void this.#connect(frame)
+      // What came behind it was read too, and is answered before the server ends (S7).
+      this.#engine.began()
+      void this.#connect(frame).finally(() => this.#engine.answered())
     } else if (this.#state === 'new') {
       this.#responder(frame).error(new FanfareError('unauthorized', 'connect first'))
       this.close(4401)
