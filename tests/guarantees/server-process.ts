@@ -1,4 +1,6 @@
 /** A whole server as a process of its own, for whoever kills it, starves it, or lets its disk fail. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { SignJWT } from 'jose'
 import type { ErrorBody } from '../../src/protocol/codes.ts'
 import type { Args, CommandName, Result } from '../../src/protocol/commands.ts'
@@ -57,6 +59,14 @@ export class ServerProcess implements AsyncDisposable {
   stop(): Promise<Ending> {
     this.#command.process.kill('SIGTERM')
     return this.ended
+  }
+
+  /** Stops it where it stands, each thread at its next step outside the system: what it had asked of that is done. Linux only. */
+  async freeze(): Promise<void> {
+    this.#command.process.kill('SIGSTOP')
+    const tasks = `/proc/${this.pid}/task`
+    const moves = (task: string) => !/\) [Tt] /.test(readFileSync(join(tasks, task, 'stat'), 'utf8'))
+    while (readdirSync(tasks).some(moves)) await new Promise(setImmediate)
   }
 
   /** Ends it at once, as a crash does. */
