@@ -1,11 +1,35 @@
-/** Where calls wait: for a session to be sent on, then for their reply. */
+/** Where calls wait: for a session to be sent on, for their turn, then for their reply. Each goes out again until it has one (C6). */
 import { type ErrorBody, errorCodes, FanfareError } from '../protocol/codes.ts'
 import type { Args, CommandName, Result } from '../protocol/commands.ts'
 import type { ReplyFrame } from '../protocol/frames.ts'
+import { backoffMs } from './backoff.ts'
 import { platform, type Signal } from './platform.ts'
 
+/** A call that is answered `unavailable` is sent this many times more. */
+const maxRetries = 5
+/** After a `rate_limited` that doesn't say how long to wait. */
+const rateLimitedMs = 1_000
+/** What must not be done twice, or is asked for anew with each session anyhow. All other commands may be repeated. */
+const once = new Set<CommandName>(['rotate_user_channel', 'refresh_token', 'subscribe_typing'])
+
+export interface CallSettings {
+  readonly signal?: Signal | undefined
+  /** For the SDK's own calls: it goes out before those that wait, does not count among them, and is tried for as long as it takes. */
+  readonly urgent?: boolean | undefined
+}
+
 interface Call {
+  readonly command: CommandName
+  readonly args: { readonly conversation?: string; readonly message?: string; readonly client_id?: string }
   readonly text: string
+  /** Of the calls with the same one, only one at a time is on its way, so that none overtakes one that must go out again. */
+  readonly lane: string | undefined
+  readonly urgent: boolean
+  /** Whether it is on its way in this session. */
+  sent: boolean
+  /** Whether it was on its way in a session that broke. */
+  lost: boolean
+  retries: number
   resolve(result: unknown): void
   reject(error: unknown): void
 }
@@ -13,26 +37,47 @@ interface Call {
 export class Calls {
   /** By id, so in the order in which they were made. */
   readonly #calls = new Map<number, Call>()
+  readonly #limit: number
   #nextId = 1
   /** Sends on the session, null while there is none. */
   #write: ((text: string) => void) | null = null
   /** 0 means no limit. */
   #maxFrameBytes = 0
+  /** While it runs the server wants to be left alone, until `#pausedUntil`. */
+  #pauseTimer: unknown = null
+  #pausedUntil = 0
   #end: FanfareError | null = null
 
-  /** Sends a command, now or when a session begins, and gives its result. */
-  make<N extends CommandName>(command: N, args: Args<N>, signal?: Signal): Promise<Result<N>> {
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  /** Sends a command, now or when it can be, and gives its result. */
+  make<N extends CommandName>(command: N, args: Args<N>, settings: CallSettings = {}): Promise<Result<N>> {
     return new Promise((resolve, reject) => {
+      const { signal, urgent = false } = settings
       if (this.#end) throw this.#end
       if (signal?.aborted) throw signal.reason
+      if (!urgent && this.#calls.size >= this.#limit) {
+        throw new FanfareError('rate_limited', `${this.#limit} calls wait already. This one was not sent.`, {
+          queue_limit: this.#limit,
+        })
+      }
       const id = this.#nextId++
-      const text = JSON.stringify({ id, command, args })
       const settle = () => {
         this.#calls.delete(id)
         signal?.removeEventListener('abort', abort)
       }
+      const named = args as Call['args']
       const call: Call = {
-        text,
+        command,
+        args: named,
+        text: JSON.stringify({ id, command, args }),
+        lane: named.client_id && (named.conversation ?? named.message ?? command),
+        urgent,
+        sent: false,
+        lost: false,
+        retries: 0,
         resolve(result) {
           settle()
           resolve(result as Result<N>)
@@ -42,10 +87,13 @@ export class Calls {
           reject(error)
         },
       }
-      const abort = () => call.reject(signal?.reason)
+      const abort = () => {
+        call.reject(signal?.reason)
+        this.#flush()
+      }
       signal?.addEventListener('abort', abort)
       this.#calls.set(id, call)
-      this.#send(call)
+      this.#flush()
     })
   }
 
@@ -53,30 +101,78 @@ export class Calls {
   connected(write: (text: string) => void, maxFrameBytes: number): void {
     this.#write = write
     this.#maxFrameBytes = maxFrameBytes
-    for (const call of this.#calls.values()) this.#send(call)
+    this.#flush()
   }
 
-  /** Settles the call that `reply` answers, if it still waits. */
+  /** Settles the call that `reply` answers, if it still waits, or lets it go out again. */
   reply(reply: ReplyFrame): void {
     const call = this.#calls.get(reply.id)
-    if ('error' in reply) call?.reject(errorOf(reply.error))
-    else call?.resolve(reply.result)
+    if (!call) return
+    if ('error' in reply) this.#failed(call, errorOf(reply.error))
+    else call.resolve(reply.result)
+    this.#flush()
   }
 
-  /** The session is over: rejects what got no reply, which was all sent. What comes from now on waits for the next session. */
+  /** The session is over. What got no reply is sent again in the next one; what must not be is rejected. */
   disconnected(error: FanfareError): void {
     this.#write = null
-    for (const call of this.#calls.values()) call.reject(error)
+    for (const call of this.#calls.values()) {
+      if (call.sent && once.has(call.command)) call.reject(error)
+      call.lost ||= call.sent
+      call.sent = false
+    }
   }
 
   /** Rejects everything, and from now on each new call. */
   end(error: FanfareError): void {
     this.#end ??= error
+    platform.clearTimeout(this.#pauseTimer)
     for (const call of this.#calls.values()) call.reject(error)
   }
 
-  #send(call: Call): void {
+  #failed(call: Call, error: FanfareError): void {
+    const { code, details } = error
+    if (code === 'rate_limited') this.#again(call, Number(details?.retry_after_ms) || rateLimitedMs)
+    else if (code === 'unavailable' && (call.urgent || call.retries < maxRetries)) {
+      this.#again(call, backoffMs(call.retries + 1))
+    } else if (call.lost && code === 'not_found' && /^(leave|delete)_conversation$/.test(call.command)) {
+      // The first time did it, and only its reply was lost.
+      const gone = { id: call.args.conversation }
+      call.resolve({ conversation: call.command === 'leave_conversation' ? gone : { ...gone, deleted: true } })
+    } else call.reject(error)
+  }
+
+  /** Lets `call` and all behind it wait. Of several who ask for a pause the longest counts. */
+  #again(call: Call, afterMs: number): void {
+    call.sent = false
+    call.retries++
+    const until = Date.now() + afterMs
+    if (this.#pauseTimer !== null && until <= this.#pausedUntil) return
+    platform.clearTimeout(this.#pauseTimer)
+    this.#pausedUntil = until
+    this.#pauseTimer = platform.setTimeout(() => {
+      this.#pauseTimer = null
+      this.#flush()
+    }, afterMs)
+  }
+
+  /** Sends what may be sent, in order: behind one that must wait, all wait. */
+  #flush(): void {
     if (!this.#write) return
+    const lanes = new Set<string | undefined>()
+    let blocked = this.#pauseTimer !== null
+    for (const call of this.#calls.values()) {
+      if (!call.sent) {
+        const first = call.urgent && !call.retries
+        blocked ||= !first && lanes.has(call.lane)
+        if ((blocked && !first) || !this.#send(call, this.#write)) continue
+      }
+      if (call.lane) lanes.add(call.lane)
+    }
+  }
+
+  /** Whether it is on its way now. */
+  #send(call: Call, write: (text: string) => void): boolean {
     const max = this.#maxFrameBytes
     // The server would close the session for it, and every other call would pay.
     if (max && new platform.TextEncoder().encode(call.text).length > max) {
@@ -85,9 +181,11 @@ export class Calls {
           max_frame_bytes: max,
         }),
       )
-    } else {
-      this.#write(call.text)
+      return false
     }
+    call.sent = true
+    write(call.text)
+    return true
   }
 }
 

@@ -8,7 +8,6 @@ import type {
   GoneConversation,
   Message,
   Metadata,
-  RecordEvent,
   Timestamp,
   User,
   UserChannel,
@@ -23,6 +22,7 @@ import {
 } from './bind-typing-indicator.ts'
 import { callEach } from './callbacks.ts'
 import { Connection, type ConnectionState } from './connection.ts'
+import { type EventCallback, Events, type GapCallback, type ResetCallback } from './events.ts'
 import { platform, type Signal, type WebSocketClass } from './platform.ts'
 import type { Token } from './token.ts'
 import { Typing, type TypingCallback } from './typing.ts'
@@ -31,8 +31,13 @@ export interface ChatOptions {
   /** The server's address, `https://chat.example.com` for instance; `wss://` does as well. */
   readonly url: string
   readonly token: Token
-  /** A `chat.cursor` that was kept from before. A server that can resume goes on from there (R). */
+  /**
+   * A `chat.cursor` that was kept from before: events that came since are given out first (R), to the callbacks that are subscribed in the
+   * same turn. None unless given.
+   */
   readonly cursor?: string | null | undefined
+  /** How many calls may wait for a connection or for their reply; the next one rejects with `rate_limited`. 1,000 unless given. */
+  readonly queueLimit?: number | undefined
   /** The WebSocket class, the platform's own unless given. Node 20 has none: give it `ws`'s. */
   readonly WebSocket?: WebSocketClass | undefined
 }
@@ -40,8 +45,8 @@ export interface ChatOptions {
 /** The last argument of every call. */
 export interface CallOptions {
   /**
-   * Rejects the call with the signal's reason. A call that still waits for a connection is then never sent; one that was sent may be done
-   * all the same.
+   * Rejects the call with the signal's reason. A call that still waits is then never sent; one that was sent is not sent again, and may be
+   * done all the same.
    */
   readonly signal?: Signal | undefined
 }
@@ -49,8 +54,9 @@ export interface CallOptions {
 /** The last argument of a call that makes or edits a record. */
 export interface SendOptions extends CallOptions {
   /**
-   * An id of 1–128 characters that the application chose for this call. The same call with the same id, whenever it is made, does nothing
-   * again and gives the record as it is: so one may try again after `unavailable` (M3). The message's `client_id` is this too.
+   * An id of 1–128 characters that the application chose for this call; the SDK makes one unless given. The same call with the same id,
+   * whenever it is made, does nothing again and gives the record as it is (M3). The message and its events carry it as their `client_id`, so
+   * a line that is shown before the server has it is known again, whichever comes first, the event or the reply.
    */
   readonly client_id?: string | undefined
 }
@@ -69,7 +75,6 @@ export type MessageRef = MessageId | { readonly id: MessageId }
 /** A record or its id, which is `user/` and the name that the application gave. */
 export type UserRef = UserId | { readonly id: UserId }
 
-export type EventCallback = (event: RecordEvent) => void
 export type StateCallback = (state: ConnectionState) => void
 
 /**
@@ -92,21 +97,28 @@ export function createChat(options: ChatOptions): Chat {
  *
  * Each call sends one command. It gives what the reply holds: the thing itself where that is one (a message, a list of messages), the whole
  * result where it is several (`{conversation, created}`). It rejects with a `FanfareError`, whose `code` is one of the contract's.
- * Without a connection a call waits for one. If the connection breaks before the reply came, it rejects with `unavailable`, and whether it
- * was done is not known: nothing is sent twice by itself. After `close()`, or when the state became `closed`, every call rejects.
  *
- * A connection that breaks is tried again until there is one (`state`, `onState`). What happened meanwhile is not told: get it anew when
- * the state becomes `connected`.
+ * A connection that breaks is tried again until there is one (`state`, `onState`), and the chat goes on where it was:
+ *
+ * - Calls go out in the order in which they were made. Without a connection they wait for one, `queueLimit` of them at most. One that has
+ *   no reply when the connection breaks goes out again, and is done once: what makes or edits a record has a `client_id` for that. Only
+ *   `rotateUserChannel` is not repeated: it rejects with `unavailable`, and may have been done.
+ * - Of the calls that make or edit something in one conversation (or edit one message) one at a time is on its way, so their order holds
+ *   whatever happens to one of them. One that the server answers with `rate_limited` goes out again when the server says, one with
+ *   `unavailable` up to five times more, within a minute; all behind it wait meanwhile.
+ * - Events that were missed come to the callbacks first, in order and once (`subscribe`). What cannot be had any more is told (`onGap`,
+ *   `onReset`).
+ *
+ * After `close()`, or when the state became `closed`, every call rejects; what was on its way then may have been done.
  */
 export class Chat {
   readonly #connection: Connection
   readonly #typing: Typing
-  readonly #eventCallbacks = new Set<EventCallback>()
+  readonly #events: Events
   readonly #stateCallbacks = new Set<StateCallback>()
   readonly #bindings = new Map<TypingBinding, ConversationId>()
-  #cursor: string | undefined
 
-  constructor({ url, token, cursor, WebSocket = platform.WebSocket }: ChatOptions) {
+  constructor({ url, token, cursor, WebSocket = platform.WebSocket, queueLimit = 1_000 }: ChatOptions) {
     if (!/^(http|ws)s?:\/\//.test(url)) {
       throw new FanfareError(
         'invalid_argument',
@@ -119,21 +131,21 @@ export class Chat {
         'There is no WebSocket here. Give a class, that of the package ws for instance.',
       )
     }
-    this.#cursor = cursor ?? undefined
     this.#connection = new Connection(
-      { url, token, WebSocket },
+      { url, token, WebSocket, queueLimit },
       {
-        cursor: () => this.#cursor,
-        reached: (reached) => {
-          this.#cursor = reached
-        },
+        cursor: () => this.#events.cursor,
+        reached: (reached) => this.#events.reached(reached),
+        reset: () => this.#events.reset(),
         connected: () => this.#typing.connected(),
         disconnected: () => this.#typing.disconnected(),
-        event: (frame) => this.#receive(frame),
+        event: (frame) => this.#events.receive(frame),
+        gap: (gap) => this.#events.receiveGap(gap),
         typing: (data) => this.#typing.receive(data),
         state: (state) => callEach(this.#stateCallbacks, state),
       },
     )
+    this.#events = new Events(this.#connection, cursor ?? undefined)
     this.#typing = new Typing(this.#connection)
   }
 
@@ -153,9 +165,12 @@ export class Chat {
     return this.#connection.user
   }
 
-  /** Where this chat stands, to be kept and given to `createChat` later; null before there was a session. */
+  /**
+   * Where this chat stands, to be kept and given to `createChat` later; null before there was a session. All at or before it has been given
+   * to the callbacks: in a callback it is behind the event at hand. So while something that is missing is fetched, it stays before that.
+   */
   get cursor(): string | null {
-    return this.#cursor ?? null
+    return this.#events.cursor ?? null
   }
 
   /** Ends the connection, the bindings and everything that waits: calls reject with `unavailable`. Calling it again does nothing. */
@@ -165,18 +180,43 @@ export class Chat {
   }
 
   /**
-   * Calls `callback` with each record event that comes from now on: those of the user's conversations, and those of the user's own. A
-   * callback that is subscribed twice is called once. One that throws does no harm to others. Returns a function that unsubscribes it.
+   * Calls `callback` with each record event that comes from now on: those of the user's conversations, and those of the user's own.
+   *
+   * Those of a conversation come once, in order, none left out, whatever happens to connections. Where one is missing the later ones of its
+   * conversation wait until it was fetched; those of other conversations do not. Events of the user's own (`user_conversation`,
+   * `user_channel`, `user`) come at least once.
+   *
+   * A callback that is subscribed twice is called once. One that throws does no harm to others. Returns a function that unsubscribes it.
    */
   subscribe(callback: EventCallback): () => void {
-    this.#eventCallbacks.add(callback)
+    this.#events.callbacks.add(callback)
     return () => this.unsubscribe(callback)
   }
 
   /** Ends what `subscribe` began, for one callback, or without one for all. */
   unsubscribe(callback?: EventCallback): void {
-    if (callback) this.#eventCallbacks.delete(callback)
-    else this.#eventCallbacks.clear()
+    if (callback) this.#events.callbacks.delete(callback)
+    else this.#events.callbacks.clear()
+  }
+
+  /**
+   * Calls `callback` with `{conversation, after_seq, before_seq}` when events of a conversation are missing and cannot be fetched, because
+   * the server keeps them no longer or fails: those between the two, neither included. The events behind come after it. The messages are
+   * there all the same: `getMessages(conversation, {after_seq, before_seq})`. What was missed of a conversation that its `delete` ends is
+   * not told. Returns a function that ends it.
+   */
+  onGap(callback: GapCallback): () => void {
+    this.#events.gapCallbacks.add(callback)
+    return () => this.#events.gapCallbacks.delete(callback)
+  }
+
+  /**
+   * Calls `callback` when a session could not go on from the cursor, because it is too old or the server's data are others. What happened
+   * meanwhile is not told: get anew whatever is shown. Events from then on come as usual. Returns a function that ends it.
+   */
+  onReset(callback: ResetCallback): () => void {
+    this.#events.resetCallbacks.add(callback)
+    return () => this.#events.resetCallbacks.delete(callback)
   }
 
   /**
@@ -230,8 +270,8 @@ export class Chat {
 
   /**
    * Makes a conversation of the caller, who becomes an admin, and `participants`. `created` is false where
-   * `distinct_by_participants` found the one that there is. Errors: `invalid_argument`, `too_large`, `forbidden` where only the
-   * application's backend makes conversations.
+   * `distinct_by_participants` found the one that there is, and where the call went out again because its first reply was lost. Errors:
+   * `invalid_argument`, `too_large`, `forbidden` where only the application's backend makes conversations.
    */
   createConversation(
     participants: readonly UserRef[],
@@ -246,9 +286,9 @@ export class Chat {
       metadata,
       admins: admins?.map(idOf),
       distinct_by_participants,
-      client_id,
+      client_id: client_id ?? newClientId(),
     }
-    return this.#connection.call('create_conversation', args, signal)
+    return this.#connection.call('create_conversation', args, { signal })
   }
 
   /**
@@ -266,7 +306,7 @@ export class Chat {
 
   /** Gives a conversation, the caller's own side of it, and its latest message. Errors: `not_found`. */
   getConversation(conversation: ConversationRef, options?: CallOptions): Promise<ConversationView> {
-    return this.#connection.call('get_conversation', { conversation: idOf(conversation) }, options?.signal)
+    return this.#connection.call('get_conversation', { conversation: idOf(conversation) }, options)
   }
 
   /**
@@ -349,13 +389,13 @@ export class Chat {
     options?: CallOptions,
   ): Promise<{ participants: UserId[]; admins: UserId[] }> {
     const args = { ...page, after: page.after && idOf(page.after), conversation: idOf(conversation) }
-    return this.#connection.call('get_participants', args, options?.signal)
+    return this.#connection.call('get_participants', args, options)
   }
 
   /**
-   * Sends a message, and gives it as it stands on the server's disk. The bound inputs of the conversation are `finished` by it. After
-   * `unavailable` it may have been sent; with a `client_id` it can be sent again and is there once. Errors: `not_found`,
-   * `invalid_argument`, `too_large`.
+   * Sends a message, and gives it as it stands on the server's disk. The bound inputs of the conversation are `finished` by it. Without a
+   * connection it waits for one; it is there once, however often it had to be sent. Errors: `not_found`, `invalid_argument`, `too_large`,
+   * `rate_limited` when too many calls wait, `unavailable` when the server could not do it for long.
    */
   createMessage(
     conversation: ConversationRef,
@@ -366,7 +406,7 @@ export class Chat {
   ): Promise<Message> {
     const id = idOf(conversation)
     for (const [binding, bound] of this.#bindings) if (bound === id) binding.finish()
-    const args = { conversation: id, body, metadata, attachment, client_id: options?.client_id }
+    const args = { conversation: id, body, metadata, attachment, client_id: options?.client_id ?? newClientId() }
     return this.#pick('create_message', 'message', args, options)
   }
 
@@ -381,7 +421,7 @@ export class Chat {
     options?: SendOptions,
   ): Promise<Message> {
     const changed = typeof changes === 'string' ? { body: changes } : changes
-    const args = { ...changed, message: idOf(message), client_id: options?.client_id }
+    const args = { ...changed, message: idOf(message), client_id: options?.client_id ?? newClientId() }
     return this.#pick('edit_message', 'message', args, options)
   }
 
@@ -426,7 +466,7 @@ export class Chat {
 
   /** Gives how many conversations have something unread, and how many messages are; 100 of a conversation means 100 or more. */
   getUnreadCount(options?: CallOptions): Promise<{ conversation: number; message: number }> {
-    return this.#connection.call('get_unread_count', {}, options?.signal)
+    return this.#connection.call('get_unread_count', {}, options)
   }
 
   /** Changes the caller's own profile; what is left out stays. Errors: `invalid_argument`, `too_large`. */
@@ -444,10 +484,17 @@ export class Chat {
     return this.#pick('get_user_channel', 'user_channel', {}, options)
   }
 
-  #receive(frame: EventFrame): void {
-    // Before the callbacks, so that what they keep is the place behind this event.
-    this.#cursor = frame.cursor
-    callEach(this.#eventCallbacks, frame.data)
+  /**
+   * Gives the user channel a new name, so that who holds only the old one is cut off; sessions with a token go on. With `revoke` all other
+   * sessions of the user are closed, and tokens that were made before are refused ("log out everywhere"): a chat whose `token` is a
+   * function asks it for a new one. False unless given. Errors: `unavailable`, after which it may have been done: it is not repeated when
+   * the connection breaks before the reply.
+   */
+  rotateUserChannel(
+    { revoke }: { readonly revoke?: boolean | undefined } = {},
+    options?: CallOptions,
+  ): Promise<UserChannel> {
+    return this.#pick('rotate_user_channel', 'user_channel', { revoke }, options)
   }
 
   async #pick<N extends CommandName, K extends keyof Result<N>>(
@@ -456,9 +503,15 @@ export class Chat {
     args: Args<N>,
     options: CallOptions | undefined,
   ): Promise<Result<N>[K]> {
-    const result = await this.#connection.call(command, args, options?.signal)
+    const result = await this.#connection.call(command, args, options)
     return result[key]
   }
+}
+
+/** 128 random bits. `crypto.randomUUID` is not there in pages without https. */
+function newClientId(): string {
+  const bytes = platform.crypto.getRandomValues(new Uint8Array(16))
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
 /** What is neither is left for the server to refuse. */

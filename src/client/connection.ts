@@ -1,19 +1,27 @@
 /** Where the SDK holds its one session: the socket, the connect frame, what comes in, and the way back after a break. */
 import { type AfterClose, type CloseCode, closeCodes, type ErrorCode, FanfareError } from '../protocol/codes.ts'
 import type { Args, CommandName, ConnectResult, Result } from '../protocol/commands.ts'
-import { type EventFrame, type PushFrame, type ReplyFrame, socketPath } from '../protocol/frames.ts'
+import { type EventFrame, type GapFrame, type PushFrame, type ReplyFrame, socketPath } from '../protocol/frames.ts'
 import type { UserId } from '../protocol/ids.ts'
 import { type TypingData, typingExpiryMs, typingIntervalMs } from '../protocol/typing.ts'
-import { Calls, errorOf } from './calls.ts'
-import { platform, type Signal, type Socket, type WebSocketClass } from './platform.ts'
+import { backoffMs } from './backoff.ts'
+import { type CallSettings, Calls, errorOf } from './calls.ts'
+import { platform, type Socket, type WebSocketClass } from './platform.ts'
+import { Pulse } from './pulse.ts'
 import { type Token, TokenSource } from './token.ts'
+import { onWake } from './wake.ts'
 
 /** Socket and connect reply must both come in it. It begins before the server's own 10 s (S1), so that 4401 is always about the token. */
 const connectTimeoutMs = 10_000
-const minRetryMs = 500
-const maxRetryMs = 20_000
+/** A page that wakes waits no longer than this for a sign of life on its session. */
+const wakeAnswerMs = 5_000
 /** After 4429 the delay is at once drawn from the whole of it, as after this many attempts. */
 const backOffAttempts = 5
+/**
+ * How many new tokens in a row may be refused as made too early. After the wait that the server names one is enough if the clocks of the
+ * token's maker and the server agree.
+ */
+const maxEarlyTokens = 5
 /** A token is refreshed this long before it expires, one that is short at three quarters of what is left of it. */
 const refreshBeforeMs = 60_000
 /** If this little is left, the two clocks differ or the token is too short to refresh; the server's 4401 tells then. */
@@ -52,6 +60,8 @@ export interface ConnectionOptions {
   readonly url: string
   readonly token: Token
   readonly WebSocket: WebSocketClass
+  /** How many calls may wait. */
+  readonly queueLimit: number
 }
 
 /** What the owner of a connection is asked and told. */
@@ -60,9 +70,12 @@ export interface ConnectionHandlers {
   cursor(): string | undefined
   /** The session stands at `cursor`, told without an event: it has just begun, or all is quiet. */
   reached(cursor: string): void
+  /** A session was to go on from the cursor, and begins anew (R5). */
+  reset(): void
   connected(): void
   disconnected(): void
   event(frame: EventFrame): void
+  gap(gap: GapFrame['gap']): void
   typing(data: TypingData): void
   state(state: ConnectionState): void
 }
@@ -81,32 +94,45 @@ export class Connection {
   readonly #options: ConnectionOptions
   readonly #handlers: ConnectionHandlers
   readonly #tokens: TokenSource
-  readonly #calls = new Calls()
+  readonly #calls: Calls
+  readonly #pulse = new Pulse(
+    () => this.#socket?.send(JSON.stringify({ id: pingId, command: 'ping' })),
+    () => this.#lost(1006, 'nothing came any more'),
+  )
+  readonly #stopWaking: () => void
   /** The token to connect with, null when one must be asked for. */
   #token: string | null = null
   /** Whether no session has begun with the token so far. If it is refused, asking again would bring the same. */
   #tokenIsNew = false
+  /** How many new tokens in a row were refused as made too early. */
+  #earlyTokens = 0
   #socket: Socket | null = null
+  /** Whether the session is to go on from a cursor. */
+  #resumes = false
   #attempts = 0
+  /** Whether a page that wakes need not wait for the next attempt: the server named no time for it. */
+  #mayHurry = false
   /** Ends an attempt to connect, or begins the next. */
   #attemptTimer: unknown
-  #pingTimer: unknown
   #refreshTimer: unknown
 
   constructor(options: ConnectionOptions, handlers: ConnectionHandlers) {
     this.#options = options
     this.#handlers = handlers
     this.#tokens = new TokenSource(options.token)
+    this.#calls = new Calls(options.queueLimit)
+    this.#stopWaking = onWake(() => this.#wake())
     this.#open()
   }
 
   /**
-   * Sends a command and gives its result. Without a session it waits for one. Rejects with the server's error; with `unavailable` if the
-   * session ends before the reply; with the reason if the connection is closed for good; with `too_large` if the frame would be; with the
-   * signal's reason if aborted.
+   * Sends a command and gives its result. Without a session it waits for one, and if the session ends before the reply it is sent again
+   * in the next, unless it must not be done twice: then it rejects with `unavailable`. Rejects else with the server's error; with the reason
+   * if the connection is closed for good; with `too_large` if the frame would be; with `rate_limited` if too many wait; with the signal's
+   * reason if aborted.
    */
-  call<N extends CommandName>(command: N, args: Args<N>, signal?: Signal): Promise<Result<N>> {
-    return this.#calls.make(command, args, signal)
+  call<N extends CommandName>(command: N, args: Args<N>, settings?: CallSettings): Promise<Result<N>> {
+    return this.#calls.make(command, args, settings)
   }
 
   /** Sends a command without asking for a reply. Without a session it is dropped. */
@@ -145,11 +171,15 @@ export class Connection {
       if (socket === this.#socket) this.#lost(code, reason)
     }
     socket.onopen = () => {
-      const args: Args<'connect'> = { token: this.#token ?? '', cursor: this.#handlers.cursor() }
+      const cursor = this.#handlers.cursor()
+      this.#resumes = cursor !== undefined
+      const args: Args<'connect'> = { token: this.#token ?? '', cursor }
       socket.send(JSON.stringify({ id: connectId, command: 'connect', args }))
     }
     socket.onmessage = ({ data }: { data: string }) => {
-      if (socket === this.#socket) this.#receive(JSON.parse(data))
+      if (socket !== this.#socket) return
+      this.#pulse.heard()
+      this.#receive(JSON.parse(data))
     }
     socket.onclose = ({ code, reason }: { code: number; reason: string }) => lost(code, reason)
     // Some platforms send no close event when a connection couldn't be made at all.
@@ -158,14 +188,14 @@ export class Connection {
   }
 
   #receive(frame: ReplyFrame | PushFrame): void {
-    if ('gap' in frame) return
     if ('id' in frame) {
       if (frame.id > connectId) this.#calls.reply(frame)
       else if (frame.id === connectId) {
         if ('error' in frame) this.#notBegun(errorOf(frame.error))
         else this.#begun(frame.result as ConnectResult)
       } else if ('result' in frame) this.#handlers.reached((frame.result as Result<'ping'>).cursor)
-    } else if (frame.event === 'typing') this.#handlers.typing(frame.data)
+    } else if ('gap' in frame) this.#handlers.gap(frame.gap)
+    else if (frame.event === 'typing') this.#handlers.typing(frame.data)
     // A frame of a kind that came later than this SDK has no `event`.
     else if (frame.event) this.#handlers.event(frame)
   }
@@ -177,18 +207,28 @@ export class Connection {
     this.settings = session.settings
     this.#attempts = 0
     this.#tokenIsNew = false
+    this.#earlyTokens = 0
     this.#handlers.reached(session.cursor)
+    if (this.#resumes && !session.resumed) this.#handlers.reset()
+    if (this.#closed) return
     this.#calls.connected((text) => this.#socket?.send(text), session.settings.max_frame_bytes)
     this.#handlers.connected()
-    this.#pingAfter(session.settings.ping_interval_ms)
+    this.#pulse.start(session.settings.ping_interval_ms)
     this.#refreshBefore(session.expires_at)
     this.#move('connected', null)
   }
 
   #notBegun(error: FanfareError): void {
+    const { code, details } = error
+    const afterMs = Number(details?.retry_after_ms)
     this.#leave(error)
-    if (error.code === 'unauthorized' || error.code === 'token_revoked') this.#refused(error, false)
-    else if (error.retryable) this.#retry(error, Number(error.details?.retry_after_ms))
+    if (code === 'token_revoked' && afterMs >= 0 && this.#earlyTokens < maxEarlyTokens) {
+      // Also a token that is new may have been made too early (U7); the next one will not, if the wait is long enough.
+      this.#tokenIsNew = false
+      this.#refused(error, afterMs + (this.#earlyTokens && backoffMs(this.#earlyTokens)))
+      this.#earlyTokens++
+    } else if (code === 'unauthorized' || code === 'token_revoked') this.#refused(error, 0)
+    else if (error.retryable) this.#retry(error, afterMs)
     else this.#end(error)
   }
 
@@ -202,35 +242,48 @@ export class Connection {
     )
     this.#leave(error)
     if (after === 'stop') this.#end(error)
-    else if (after === 'new_token') this.#refused(error, begun)
-    else {
-      if (after === 'back_off') this.#attempts = backOffAttempts
-      this.#retry(error, code === 4503 ? Number(/\d+/.exec(reason)?.[0]) : Number.NaN)
-    }
+    // With a delay if there was a session, lest two sides that disagree spin.
+    else if (after === 'new_token') this.#refused(error, begun ? Number.NaN : 0)
+    else if (after === 'back_off') {
+      this.#attempts = backOffAttempts
+      this.#retry(error, backoffMs(backOffAttempts))
+    } else this.#retry(error, code === 4503 ? Number(/\d+/.exec(reason)?.[0]) : Number.NaN)
   }
 
-  /** The server wants another token. At once if a session never began, else with a delay, lest two sides that disagree spin. */
-  #refused(error: FanfareError, begun: boolean): void {
+  /** The server wants another token. It is asked for after `delayMs`, unless the last one that was asked for is what it refuses. */
+  #refused(error: FanfareError, delayMs: number): void {
     if (this.#tokenIsNew || !this.#tokens.renewable) this.#end(error)
     else {
       this.#token = null
-      this.#retry(error, begun ? Number.NaN : 0)
+      this.#retry(error, delayMs)
     }
   }
 
-  /** Tries again after `delayMs`, or, if it is NaN, after 0.5 s to a random moment that moves away with each attempt, to 20 s at most. */
+  /** Tries again after `delayMs`, which the server named; or, if it is NaN, after a delay that grows, or when the page wakes. */
   #retry(error: FanfareError, delayMs: number): void {
     if (this.#closed) return
-    if (Number.isNaN(delayMs)) {
-      this.#attempts++
-      const upToMs = Math.min(maxRetryMs, 2 * minRetryMs * 2 ** this.#attempts)
-      delayMs = minRetryMs + Math.random() * (upToMs - minRetryMs)
-    }
-    this.#attemptTimer = platform.setTimeout(() => {
-      this.#move('connecting', error)
-      if (!this.#closed) this.#open()
-    }, delayMs)
+    this.#mayHurry = Number.isNaN(delayMs)
+    if (this.#mayHurry) delayMs = backoffMs(++this.#attempts)
+    this.#attemptTimer = platform.setTimeout(() => this.#again(), delayMs)
     this.#move('waiting', error, Date.now() + delayMs)
+  }
+
+  #again(): void {
+    this.#move('connecting', this.state.error)
+    if (!this.#closed) this.#open()
+  }
+
+  /** The page is back, and the network may be another: a session must show that it lives, a wait is over. */
+  #wake(): void {
+    if (this.session) {
+      // A page that was put away may find its socket closed without having been told.
+      if ((this.#socket?.readyState ?? 0) > 1) this.#lost(1006, 'closed while the page slept')
+      else this.#pulse.check(wakeAnswerMs)
+    }
+    if (this.state.status !== 'waiting' || !this.#mayHurry) return
+    platform.clearTimeout(this.#attemptTimer)
+    this.#attempts = 0
+    this.#again()
   }
 
   /** Leaves the socket, if there is one, and everything that lives as long as a session. */
@@ -239,7 +292,8 @@ export class Connection {
     const socket = this.#socket
     this.session = null
     this.#socket = null
-    for (const timer of [this.#attemptTimer, this.#pingTimer, this.#refreshTimer]) platform.clearTimeout(timer)
+    this.#pulse.stop()
+    for (const timer of [this.#attemptTimer, this.#refreshTimer]) platform.clearTimeout(timer)
     socket?.close()
     if (!session) return
     this.#calls.disconnected(
@@ -250,6 +304,7 @@ export class Connection {
 
   #end(error: FanfareError, shown: FanfareError | null = error): void {
     if (this.#closed) return
+    this.#stopWaking()
     this.#leave(error)
     this.#calls.end(error)
     this.#move('closed', shown)
@@ -258,15 +313,6 @@ export class Connection {
   #move(status: ConnectionState['status'], error: FanfareError | null, retryAt: number | null = null): void {
     this.state = { status, retryAt, error }
     this.#handlers.state(this.state)
-  }
-
-  /** Asks where a quiet session stands, so that its cursor stays young (S5). */
-  #pingAfter(intervalMs: number): void {
-    if (!intervalMs) return
-    this.#pingTimer = platform.setTimeout(() => {
-      this.#socket?.send(JSON.stringify({ id: pingId, command: 'ping' }))
-      this.#pingAfter(intervalMs)
-    }, intervalMs)
   }
 
   /** Sees to it that the session has a new token before `expiresAt` (S4). */
@@ -287,7 +333,7 @@ export class Connection {
     }
     if (session !== this.session) return
     try {
-      const { expires_at } = await this.call('refresh_token', { token })
+      const { expires_at } = await this.call('refresh_token', { token }, { urgent: true })
       this.#token = token
       this.#refreshBefore(expires_at)
     } catch {

@@ -32,13 +32,13 @@ export {
   type ConversationOptions,
   type ConversationRef,
   createChat,
-  type EventCallback,
   type MessageRef,
   type SendOptions,
   type StateCallback,
   type UserRef,
 } from './client.ts'
 export type { ConnectionState } from './connection.ts'
+export type { EventCallback, Gap, GapCallback, ResetCallback } from './events.ts'
 export type { Signal, WebSocketClass } from './platform.ts'
 export type { Token } from './token.ts'
 export type { TypingCallback } from './typing.ts'

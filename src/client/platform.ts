@@ -6,6 +6,8 @@ export interface Socket {
   onmessage: ((event: never) => void) | null
   onclose: ((event: never) => void) | null
   onerror: ((event: never) => void) | null
+  /** 2 and 3 mean that it closes or is closed. */
+  readonly readyState?: number
   send(text: string): void
   close(): void
 }
@@ -20,13 +22,21 @@ export interface Signal {
   removeEventListener(type: 'abort', listener: () => void): void
 }
 
-interface Platform {
+interface Listened<T extends string> {
+  addEventListener(type: T, listener: () => void): void
+  removeEventListener(type: T, listener: () => void): void
+}
+
+/** Only a page, and in part a worker, has what it may listen to. */
+interface Platform extends Partial<Listened<'online' | 'pageshow'>> {
   setTimeout(run: () => void, ms: number): unknown
   clearTimeout(timer: unknown): void
   queueMicrotask(run: () => void): void
   readonly performance: { now(): number }
   /** Node has none. */
   reportError?(error: unknown): void
+  readonly document?: { readonly visibilityState: string } & Listened<'visibilitychange'>
+  readonly crypto: { getRandomValues(bytes: Uint8Array): Uint8Array }
   readonly TextEncoder: new () => { encode(text: string): Uint8Array }
   /** Node 20 has none. */
   readonly WebSocket?: WebSocketClass

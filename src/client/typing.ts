@@ -74,9 +74,11 @@ export class Typing {
 
   async #ask(conversation: ConversationId, watch: Watch): Promise<void> {
     try {
-      const { typing } = await this.#connection.call('subscribe_typing', { conversation })
+      const { typing } = await this.#connection.call('subscribe_typing', { conversation }, { urgent: true })
       // A push that was read in the same turn as the reply is already here, and newer.
       if (this.#watches.get(conversation) === watch && !watch.typing) this.#set(watch, typing)
+      // A call that had to wait may be sent after nobody watches any more.
+      if (!this.#watches.has(conversation)) this.#connection.send('unsubscribe_typing', { conversation })
     } catch {
       // Nobody is seen typing there. The next session asks again.
     }

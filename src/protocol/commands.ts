@@ -1,6 +1,6 @@
 /**
  * Every command with its arguments and its result: the types that the server's table is checked against and that the SDK calls by.
- * The rules are M1–M8, T1, T4, U5 and S1–S5.
+ * The rules are M1–M8, T1, T4, U5–U8 and S1–S5.
  */
 
 import type { EventFrame } from './frames.ts'

@@ -265,3 +265,52 @@ test('C1 a chat comes back to a server that was away, goes on sending and watchi
   expect(await sets.next()).toMatchObject({ 'user/alice': { event: 'begin' } })
   expect(await bob.chat.getMessages(conversation)).toEqual([message])
 })
+
+test('C4 what a real server pushed and the way lost is fetched from it, and comes in its place', async () => {
+  await using server = await startServer()
+  class Lossy extends WebSocket {
+    override emit(event: string | symbol, ...args: unknown[]): boolean {
+      const seq = event === 'message' && JSON.parse(String(args[0])).seq
+      return seq > 2 && seq % 3 > 0 ? false : super.emit(event, ...args)
+    }
+  }
+  using alice = await join(server, 'alice')
+  using bob = await join(server, 'bob', { WebSocket: Lossy })
+  const gaps = vi.fn()
+  bob.chat.onGap(gaps)
+  const { conversation } = await alice.chat.createDirectConversation('user/bob')
+  const sent = []
+  for (let n = 2; n <= 15; n++) sent.push(await alice.chat.createMessage(conversation, `number ${n}`))
+  expect(await bob.events.next()).toMatchObject({ record_type: 'conversation', record: { id: conversation.id } })
+  for (const message of sent) expect((await bob.events.next()).record).toEqual(message)
+  expect(gaps).not.toHaveBeenCalled()
+})
+
+test('C6 what is sent while a real server goes away and comes back is there once, in order', async () => {
+  await using server = await startServer()
+  vi.spyOn(Math, 'random').mockReturnValue(0)
+  using alice = await join(server, 'alice')
+  const { conversation } = await alice.chat.createDirectConversation('user/bob')
+  const bodies = Array.from({ length: 40 }, (_, n) => `number ${n}`)
+  const calls = bodies.map((body) => alice.chat.createMessage(conversation, body))
+  await calls[7]
+  await server.stop()
+  await reached(alice.chat, 'waiting')
+  await server.start()
+  const messages = await Promise.all(calls)
+  expect(messages.map(({ body }) => body)).toEqual(bodies)
+  expect((await alice.chat.getMessages(conversation)).reverse()).toEqual(messages)
+  expect(messages.map(({ seq }) => seq)).toEqual(bodies.map((_, n) => n + 2))
+})
+
+test("C6 an own message's event carries the client_id that its reply has, be it given or made by the SDK", async () => {
+  await using server = await startServer()
+  using alice = await join(server, 'alice')
+  const { conversation } = await alice.chat.createDirectConversation('user/bob')
+  await alice.events.next()
+  for (const client_id of ['my own line', undefined]) {
+    const message = await alice.chat.createMessage(conversation, 'hello', {}, null, { client_id })
+    expect(message.client_id).toEqual(client_id ?? expect.stringMatching(/^[0-9a-f]{32}$/))
+    expect(await alice.events.next()).toMatchObject({ record: { id: message.id, client_id: message.client_id } })
+  }
+})

@@ -6,6 +6,8 @@ import { ScriptedServer } from './scripted-server.ts'
 const cat = 'conversation/cat'
 const dog = { id: 'conversation/dog' } as const
 const message = { id: 'message/1' } as const
+/** A `client_id` that the SDK made: 128 random bits. */
+const made = expect.stringMatching(/^[0-9a-f]{32}$/)
 
 afterEach(() => {
   vi.unstubAllGlobals()
@@ -187,7 +189,7 @@ test('C2 createMessage makes typing finished for the bound inputs of its convers
     { conversation: cat, event: 'begin' },
     { conversation: dog.id, event: 'begin' },
     { conversation: cat, event: 'finished' },
-    { conversation: cat, body: 'hello' },
+    { conversation: cat, body: 'hello', client_id: made },
   ])
   chat.close()
   await call.catch(() => {})
@@ -236,7 +238,7 @@ const calls: [(chat: Chat) => Promise<unknown>, string, object, object, unknown]
   [
     (chat) => chat.createConversation(['user/bob', { id: 'user/cy' }]),
     'create_conversation',
-    { participants: ['user/bob', 'user/cy'] },
+    { participants: ['user/bob', 'user/cy'], client_id: made },
     { conversation: dog, created: true },
     { conversation: dog, created: true },
   ],
@@ -354,7 +356,7 @@ const calls: [(chat: Chat) => Promise<unknown>, string, object, object, unknown]
   [
     (chat) => chat.createMessage(dog, 'hi'),
     'create_message',
-    { conversation: dog.id, body: 'hi' },
+    { conversation: dog.id, body: 'hi', client_id: made },
     { message },
     message,
   ],
@@ -375,7 +377,7 @@ const calls: [(chat: Chat) => Promise<unknown>, string, object, object, unknown]
   [
     (chat) => chat.editMessage('message/2', { metadata: {}, attachment: null, revision: 3 }),
     'edit_message',
-    { message: 'message/2', metadata: {}, attachment: null, revision: 3 },
+    { message: 'message/2', metadata: {}, attachment: null, revision: 3, client_id: made },
     { message },
     message,
   ],
@@ -430,6 +432,14 @@ const calls: [(chat: Chat) => Promise<unknown>, string, object, object, unknown]
     { user_channel: { name: 'secret' } },
     { name: 'secret' },
   ],
+  [(chat) => chat.rotateUserChannel(), 'rotate_user_channel', {}, { user_channel: { name: 'new' } }, { name: 'new' }],
+  [
+    (chat) => chat.rotateUserChannel({ revoke: true }, { signal }),
+    'rotate_user_channel',
+    { revoke: true },
+    { user_channel: { name: 'new' } },
+    { name: 'new' },
+  ],
 ]
 
 test('C3 each call sends its command with its arguments, and gives what the reply holds', async () => {
@@ -447,9 +457,9 @@ test('C3 each call sends its command with its arguments, and gives what the repl
 test('C3 every call is in the list above', async () => {
   await using server = await ScriptedServer.start()
   using opened = await openSession(server)
-  const notCalls = new Set(['constructor', 'onState', 'close', 'subscribe', 'unsubscribe', 'bindTypingIndicator'])
+  const notCalls = new Set(['constructor', 'close', 'subscribe', 'unsubscribe'])
   const names = Object.entries(Object.getOwnPropertyDescriptors(Object.getPrototypeOf(opened.chat)))
-    .filter(([name, { value }]) => value && !notCalls.has(name) && !name.endsWith('TypingIndicator'))
+    .filter(([name, { value }]) => value && !notCalls.has(name) && !/^on[A-Z]|TypingIndicator$/.test(name))
     .map(([name]) => name)
   const listed = calls.map(([call]) => /chat\s*\.(\w+)/.exec(String(call))?.[1])
   expect(new Set(listed)).toEqual(new Set(names))
@@ -460,7 +470,7 @@ test('C3 what is no record and no id is left for the server to refuse', async ()
   using opened = await openSession(server)
   const call = opened.chat.createMessage(undefined as never, 'hi')
   const { id, args } = await opened.session.command('create_message')
-  expect(args).toEqual({ body: 'hi' })
+  expect(args).toEqual({ body: 'hi', client_id: made })
   opened.session.fail(id, 'invalid_argument')
   await expect(call).rejects.toMatchObject({ code: 'invalid_argument' })
 })

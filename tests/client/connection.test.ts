@@ -3,16 +3,10 @@ import { afterEach, expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import type { ConnectionState } from '../../src/client/connection.ts'
 import { createChat, FanfareError, type UserId } from '../../src/client/index.ts'
-import { openChat, openSession, reached, recorder } from './open-chat.ts'
+import { answered, holdTime, openChat, openSession, quiet, reached, recorder } from './open-chat.ts'
 import { ScriptedServer } from './scripted-server.ts'
 
 const cat = 'conversation/cat'
-
-/** The test's clock from here on: timers of the SDK wait until the test moves on. Sockets stay real. */
-function holdTime(random = 0): void {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
-  vi.spyOn(Math, 'random').mockReturnValue(random)
-}
 
 afterEach(() => {
   vi.useRealTimers()
@@ -424,7 +418,7 @@ test('C5 a refresh that is told there is no token closes the chat', async () => 
   await session.closed
 })
 
-test('C1 after a break the delay is drawn between 0.5 s and a bound that doubles up to 20 s', async () => {
+test('C1, C7 after a break the delay is drawn between 0.5 s and a bound that doubles up to 20 s', async () => {
   await using server = await ScriptedServer.start()
   for (const [random, delays] of [
     [0, [500, 500, 500, 500, 500, 500]],
@@ -499,7 +493,7 @@ test('W1 after 4503 the chat comes back after the milliseconds of the reason', a
   await using server = await ScriptedServer.start()
   holdTime()
   using opened = await openSession(server)
-  opened.session.close(4503, '1234')
+  opened.session.close(4503, 'draining 1234')
   const { retryAt } = await reached(opened.chat, 'waiting')
   expect((retryAt ?? 0) - Date.now()).toBe(1_234)
 })
@@ -528,32 +522,6 @@ test('W3 a connect that cannot succeed closes the chat', async () => {
   using opened = openChat(server)
   await (await server.session()).refuse('invalid_argument', 4400)
   expect((await reached(opened.chat, 'closed')).error).toMatchObject({ code: 'invalid_argument' })
-})
-
-test('C3 a call in flight when the link breaks rejects with unavailable; one that waited is sent next time', async () => {
-  await using server = await ScriptedServer.start()
-  holdTime()
-  using opened = await openSession(server)
-  const { chat, session } = opened
-  const flying = chat.createMessage(cat, 'one').catch((error) => error)
-  await session.command('create_message')
-  session.cut()
-  await reached(chat, 'waiting')
-  expect(await flying).toMatchObject({
-    code: 'unavailable',
-    retryable: true,
-    message: expect.stringContaining('may or may not have been done'),
-  })
-  const waiting = chat.createMessage(cat, 'two')
-  chat.sendTypingIndicator(cat, 'begin')
-  vi.advanceTimersByTime(500)
-  const again = await server.session()
-  await again.begin()
-  const { id, args } = await again.command('create_message')
-  expect(args.body).toBe('two')
-  again.reply(id, { message: { body: 'two' } })
-  await waiting
-  expect(again.unread, 'typing from before is dropped').toEqual([])
 })
 
 test('S5 a quiet session asks for its cursor each interval', async () => {
@@ -677,13 +645,3 @@ test('C1 a chat that is closed by a callback of its own break stays closed', asy
   expect(chat.state.status).toBe('closed')
   expect(vi.getTimerCount()).toBe(0)
 })
-
-/** No ping comes between. */
-const quiet = { typing_interval_ms: 1_000, typing_expiry_ms: 5_000, ping_interval_ms: 0, max_frame_bytes: 65_536 }
-
-/** The chat has read all that was sent to it, and the server all that came. */
-async function answered(chat: ReturnType<typeof createChat>, session: Awaited<ReturnType<ScriptedServer['session']>>) {
-  const call = chat.getUnreadCount()
-  session.reply((await session.command('get_unread_count')).id, { conversation: 0, message: 0 })
-  await call
-}

@@ -1,4 +1,5 @@
 /** A chat of the SDK that ends with its test. */
+import { vi } from 'vitest'
 import { WebSocket } from 'ws'
 import type { ConnectionState } from '../../src/client/connection.ts'
 import { type Chat, type ChatOptions, createChat } from '../../src/client/index.ts'
@@ -24,6 +25,14 @@ export async function openSession(
   return { ...opened, session }
 }
 
+/** Settings of a session in which no ping comes between. */
+export const quiet = {
+  typing_interval_ms: 1_000,
+  typing_expiry_ms: 5_000,
+  ping_interval_ms: 0,
+  max_frame_bytes: 65_536,
+}
+
 /** The state, once its status is `status`. */
 export function reached(chat: Chat, status: ConnectionState['status']): Promise<ConnectionState> {
   if (chat.state.status === status) return Promise.resolve(chat.state)
@@ -35,6 +44,41 @@ export function reached(chat: Chat, status: ConnectionState['status']): Promise<
     })
   })
 }
+
+/** The test's clock from here on: timers of the SDK wait until the test moves on. Sockets stay real. */
+export function holdTime(random = 0): void {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
+  vi.spyOn(Math, 'random').mockReturnValue(random)
+}
+
+/** Breaks the link, and gives the session with which the chat comes back, not begun yet. It needs `holdTime`. */
+export async function cutAndReturn(
+  server: ScriptedServer,
+  chat: Chat,
+  session: ScriptedSession,
+): Promise<ScriptedSession> {
+  session.cut()
+  await reached(chat, 'waiting')
+  vi.advanceTimersByTime(500)
+  return server.session()
+}
+
+/** The chat has read all that was sent to it, and the server all that came. */
+export async function answered(chat: Chat, session: ScriptedSession): Promise<void> {
+  const call = chat.getUnreadCount()
+  session.reply((await session.command('get_unread_count')).id, { conversation: 0, message: 0 })
+  await call
+}
+
+/** The chat has read all that was sent to it, also while its calls wait: what it asks for typing does not. */
+export async function caughtUp(chat: Chat, session: ScriptedSession): Promise<void> {
+  const typing = recorder<object>()
+  chat.subscribeTypingIndicator(`conversation/nobodys-${asks++}`, typing.callback)
+  session.reply((await session.command('subscribe_typing')).id, { typing: {} })
+  await typing.next()
+}
+
+let asks = 0
 
 /** The values that a callback gets, for whoever waits for the next one. */
 export function recorder<T>(): { readonly callback: (value: T) => void; readonly got: T[]; next(): Promise<T> } {

@@ -45,9 +45,14 @@ export class ScriptedSession {
     })
   }
 
+  /** The next command that came. */
+  next(): Promise<ReceivedCommand> {
+    return this.#commands.take()
+  }
+
   /** The next command that came; it fails unless it is `name`. */
   async command(name: string): Promise<ReceivedCommand> {
-    const command = await this.#commands.take()
+    const command = await this.next()
     if (command.command !== name) throw new Error(`expected ${name}, got ${JSON.stringify(command)}`)
     return command
   }
@@ -60,6 +65,27 @@ export class ScriptedSession {
   /** Takes the connect command and replies to it; gives its arguments. */
   async begin(result: Partial<ConnectResult> = {}): Promise<ReceivedCommand['args']> {
     const { id, args } = await this.command('connect')
+    this.#begun(id, result)
+    return args
+  }
+
+  /** Takes the connect command and goes on from its cursor, which it gives. What was missed is for the test to send. */
+  async resume(): Promise<string> {
+    const { id, args } = await this.command('connect')
+    const cursor = String(args.cursor)
+    this.#begun(id, { cursor, resumed: true })
+    return cursor
+  }
+
+  /** Takes the connect command and refuses it as the server does: with a reply, then a close. */
+  async refuse(code: string, closeCode: number, details?: object): Promise<ReceivedCommand['args']> {
+    const { id, args } = await this.command('connect')
+    this.fail(id, code, details)
+    this.close(closeCode)
+    return args
+  }
+
+  #begun(id: number | undefined, result: Partial<ConnectResult>): void {
     this.reply(id, {
       user: 'user/alice',
       session: 'session/1',
@@ -69,15 +95,6 @@ export class ScriptedSession {
       settings: { typing_interval_ms: 1000, typing_expiry_ms: 5000, ping_interval_ms: 25_000, max_frame_bytes: 65_536 },
       ...result,
     } satisfies ConnectResult)
-    return args
-  }
-
-  /** Takes the connect command and refuses it as the server does: with a reply, then a close. */
-  async refuse(code: string, closeCode: number, details?: object): Promise<ReceivedCommand['args']> {
-    const { id, args } = await this.command('connect')
-    this.fail(id, code, details)
-    this.close(closeCode)
-    return args
   }
 
   reply(id: number | undefined, result: unknown): void {

@@ -1,0 +1,374 @@
+import { afterEach, expect, test, vi } from 'vitest'
+import type { Message } from '../../src/client/index.ts'
+import { answered, caughtUp, cutAndReturn, holdTime, openChat, openSession, quiet, reached } from './open-chat.ts'
+import { type ReceivedCommand, ScriptedServer, type ScriptedSession } from './scripted-server.ts'
+
+const cat = 'conversation/cat'
+const dog = 'conversation/dog'
+
+afterEach(() => {
+  vi.useRealTimers()
+  vi.restoreAllMocks()
+})
+
+/** Takes the next command, a create_message with `body`, and gives it. */
+async function sent(session: ScriptedSession, body: string): Promise<ReceivedCommand> {
+  const command = await session.command('create_message')
+  expect(command.args.body).toBe(body)
+  return command
+}
+
+/** Takes the next command, a create_message with `body`, and replies to it. */
+async function stored(session: ScriptedSession, body: string): Promise<void> {
+  const { id, args } = await sent(session, body)
+  session.reply(id, { message: { body, client_id: args.client_id } })
+}
+
+const bodyOf = ({ body }: Message) => body
+
+test('C6 sends made before there is a connection, and while it is lost, wait in order and go out once', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  using opened = openChat(server)
+  const { chat } = opened
+  const early = ['one', 'two'].map((body) => chat.createMessage(cat, body))
+  const session = await server.session()
+  await session.begin()
+  for (const body of ['one', 'two']) await stored(session, body)
+  expect((await Promise.all(early)).map(bodyOf)).toEqual(['one', 'two'])
+  session.cut()
+  await reached(chat, 'waiting')
+  const late = ['three', 'four', 'five'].map((body) => chat.createMessage(cat, body))
+  chat.sendTypingIndicator(cat, 'begin')
+  vi.advanceTimersByTime(500)
+  const again = await server.session()
+  await again.begin()
+  for (const body of ['three', 'four', 'five']) await stored(again, body)
+  expect((await Promise.all(late)).map(bodyOf)).toEqual(['three', 'four', 'five'])
+  await answered(chat, again)
+  expect(again.unread, 'typing from before is dropped').toEqual([])
+})
+
+test('C6 a call whose reply was lost goes out again with the same client_id, before those behind it', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const settled = vi.fn()
+  const calls = ['one', 'two'].map((body) => chat.createMessage(cat, body))
+  const made = chat.createConversation(['user/bob'])
+  for (const call of [...calls, made]) call.then(settled, settled)
+  const first = await sent(session, 'one')
+  const again = await cutAndReturn(server, chat, session)
+  expect(settled).not.toHaveBeenCalled()
+  await again.begin()
+  const second = await sent(again, 'one')
+  expect(second.args).toEqual(first.args)
+  again.reply(second.id, { message: { body: 'one' } })
+  await stored(again, 'two')
+  const creation = await again.command('create_conversation')
+  again.reply(creation.id, { conversation: { id: dog }, created: true })
+  expect((await Promise.all(calls)).map(bodyOf)).toEqual(['one', 'two'])
+  expect(await made).toEqual({ conversation: { id: dog }, created: true })
+  expect(settled).toHaveBeenCalledTimes(3)
+})
+
+test('C6 each send has a client_id of its own; one that the application gave stays', async () => {
+  await using server = await ScriptedServer.start()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const calls = [
+    chat.createMessage(cat, 'one'),
+    chat.createMessage(dog, 'two'),
+    chat.editMessage('message/1', 'three'),
+    chat.createConversation([]),
+    chat.createMessage('conversation/cow', 'four', {}, null, { client_id: 'my own' }),
+  ]
+  const ids = []
+  for (const _ of calls) ids.push((await session.next()).args.client_id)
+  expect(ids.at(-1)).toBe('my own')
+  expect(new Set(ids).size).toBe(calls.length)
+  chat.close()
+  await Promise.allSettled(calls)
+})
+
+test('C6 calls without a client_id that may be repeated go out again as well, in their order', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const calls = [
+    chat.getMessages(cat),
+    chat.markAsLastMessageRead(cat, 'message/1'),
+    chat.deleteMessage('message/1'),
+    chat.updateConversation(cat, { title: 'Cats' }),
+    chat.addParticipants(cat, ['user/bob']),
+    chat.removeAdmins(cat, ['user/bob']),
+    chat.updateUser({ name: 'Alice' }),
+  ]
+  const before = []
+  for (const _ of calls) before.push(await session.next())
+  const again = await cutAndReturn(server, chat, session)
+  await again.begin()
+  const after = []
+  for (const _ of calls) after.push(await again.next())
+  expect(after).toEqual(before)
+  for (const { id } of after) again.reply(id, {})
+  await Promise.all(calls)
+})
+
+test('C6 rotateUserChannel is not repeated when its reply was lost, but one that waited is sent', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const lost = chat.rotateUserChannel({ revoke: true }).catch((error) => error)
+  await session.command('rotate_user_channel')
+  session.cut()
+  await reached(chat, 'waiting')
+  expect(await lost).toMatchObject({
+    code: 'unavailable',
+    retryable: true,
+    message: expect.stringContaining('may or may not have been done'),
+  })
+  const waiting = chat.rotateUserChannel()
+  vi.advanceTimersByTime(500)
+  const again = await server.session()
+  await again.begin()
+  again.reply((await again.command('rotate_user_channel')).id, { user_channel: { name: 'new' } })
+  expect(await waiting).toEqual({ name: 'new' })
+  await answered(chat, again)
+})
+
+test.each([
+  ['leave_conversation', 'leaveConversation', { id: cat }],
+  ['delete_conversation', 'deleteConversation', { id: cat, deleted: true }],
+] as const)('C6 %s that is repeated and finds nothing was done the first time', async (command, call, gone) => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const unknown = chat[call](dog).catch((error) => error)
+  session.fail((await session.command(command)).id, 'not_found')
+  expect(await unknown).toMatchObject({ code: 'not_found' })
+  const lost = chat[call](cat)
+  await session.command(command)
+  const again = await cutAndReturn(server, chat, session)
+  await again.begin()
+  again.fail((await again.command(command)).id, 'not_found')
+  expect(await lost).toEqual(gone)
+})
+
+test('C6 calls made in one turn go out in their order; of those that send in one conversation one at a time', async () => {
+  await using server = await ScriptedServer.start()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const calls = [
+    chat.getMessages(cat),
+    chat.createMessage(cat, 'one'),
+    chat.createMessage(dog, 'two'),
+    chat.createMessage(cat, 'three'),
+    chat.getMessages(cat),
+  ]
+  session.reply((await session.command('get_messages')).id, { messages: [] })
+  const one = await sent(session, 'one')
+  await stored(session, 'two')
+  await caughtUp(chat, session)
+  expect(session.unread).toEqual([])
+  session.reply(one.id, { message: {} })
+  await stored(session, 'three')
+  session.reply((await session.command('get_messages')).id, { messages: [] })
+  await Promise.all(calls)
+})
+
+test('C6 a send that is rate_limited goes out again when the server says, and all behind it wait', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const calls = ['one', 'two'].map((body) => chat.createMessage(cat, body))
+  const refused = await sent(session, 'one')
+  session.fail(refused.id, 'rate_limited', { retry_after_ms: 1_234 })
+  await caughtUp(chat, session)
+  const behind = chat.getUnreadCount()
+  vi.advanceTimersByTime(1_233)
+  await caughtUp(chat, session)
+  expect(session.unread).toEqual([])
+  vi.advanceTimersByTime(1)
+  const second = await sent(session, 'one')
+  expect(second.args).toEqual(refused.args)
+  // Without a time it is a second.
+  session.fail(second.id, 'rate_limited')
+  await caughtUp(chat, session)
+  vi.advanceTimersByTime(999)
+  await caughtUp(chat, session)
+  expect(session.unread).toEqual([])
+  vi.advanceTimersByTime(1)
+  for (const body of ['one', 'two']) await stored(session, body)
+  session.reply((await session.command('get_unread_count')).id, { conversation: 0, message: 0 })
+  await Promise.all([...calls, behind])
+})
+
+test('C6 of several who ask to be left alone the longest counts, also into the next session', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const calls = ([cat, dog, 'conversation/cow'] as const).map((conversation) => chat.createMessage(conversation, 'hi'))
+  for (const retry_after_ms of [700, 3_000, 800]) {
+    session.fail((await session.command('create_message')).id, 'rate_limited', { retry_after_ms })
+  }
+  await caughtUp(chat, session)
+  const again = await cutAndReturn(server, chat, session)
+  await again.begin()
+  await reached(chat, 'connected')
+  vi.advanceTimersByTime(2_499)
+  // The typing that was watched before the break is asked for anew.
+  again.reply((await again.command('subscribe_typing')).id, { typing: {} })
+  await caughtUp(chat, again)
+  expect(again.unread).toEqual([])
+  vi.advanceTimersByTime(1)
+  for (const _ of calls) await stored(again, 'hi')
+  await Promise.all(calls)
+})
+
+test('C6 a call that is answered unavailable goes out five times more with growing delays, then rejects', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime(1)
+  using opened = openChat(server)
+  const { chat } = opened
+  const session = await server.session()
+  await session.begin({ settings: quiet })
+  await reached(chat, 'connected')
+  const first = chat.createMessage(cat, 'one').catch((error) => error)
+  const second = chat.createMessage(cat, 'two')
+  for (const delay of [2_000, 4_000, 8_000, 16_000, 20_000]) {
+    session.fail((await sent(session, 'one')).id, 'unavailable')
+    await caughtUp(chat, session)
+    vi.advanceTimersByTime(delay - 1)
+    await caughtUp(chat, session)
+    expect(session.unread).toEqual([])
+    vi.advanceTimersByTime(1)
+  }
+  session.fail((await sent(session, 'one')).id, 'unavailable')
+  expect(await first).toMatchObject({ code: 'unavailable' })
+  await stored(session, 'two')
+  expect(bodyOf(await second)).toBe('two')
+})
+
+test.each(['internal', 'not_found', 'conflict', 'forbidden'])(
+  'C6 a send that is answered %s rejects at once',
+  async (code) => {
+    await using server = await ScriptedServer.start()
+    using opened = await openSession(server)
+    const { chat, session } = opened
+    const call = chat.createMessage(cat, 'one').catch((error) => error)
+    session.fail((await sent(session, 'one')).id, code)
+    expect(await call).toMatchObject({ name: 'FanfareError', code })
+    await answered(chat, session)
+  },
+)
+
+test('C6 1,000 calls may wait, and the next one is rate_limited at once', async () => {
+  await using server = await ScriptedServer.start()
+  using opened = openChat(server)
+  const { chat } = opened
+  const calls = Array.from({ length: 1_000 }, () => chat.getUnreadCount())
+  await expect(chat.getUnreadCount()).rejects.toMatchObject({
+    code: 'rate_limited',
+    retryable: true,
+    details: { queue_limit: 1_000 },
+  })
+  chat.close()
+  await Promise.allSettled(calls)
+})
+
+test('C6 the queue limit is an option; a call that settles makes room, and the SDK itself needs none', async () => {
+  await using server = await ScriptedServer.start()
+  using opened = await openSession(server, { queueLimit: 2 })
+  const { chat, session } = opened
+  const calls = [chat.getUsers([]), chat.getUsers([])]
+  await expect(chat.getUsers([])).rejects.toMatchObject({ code: 'rate_limited' })
+  const first = await session.command('get_users')
+  await session.command('get_users')
+  await caughtUp(chat, session)
+  session.reply(first.id, { users: [] })
+  await calls[0]
+  await answered(chat, session)
+  chat.close()
+  await calls[1]?.catch(() => {})
+})
+
+test('C6 an aborted call is not sent if it still waits, and not again if its reply was lost', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const [lost, behind] = [new AbortController(), new AbortController()]
+  const first = chat.createMessage(cat, 'one', {}, null, { signal: lost.signal }).catch((reason) => reason)
+  const second = chat.createMessage(cat, 'two', {}, null, { signal: behind.signal }).catch((reason) => reason)
+  const third = chat.createMessage(cat, 'three')
+  await sent(session, 'one')
+  behind.abort('not that')
+  session.cut()
+  await reached(chat, 'waiting')
+  lost.abort('nor that')
+  vi.advanceTimersByTime(500)
+  const again = await server.session()
+  await again.begin()
+  await stored(again, 'three')
+  await third
+  expect([await first, await second]).toEqual(['nor that', 'not that'])
+  await answered(chat, again)
+})
+
+test('C6 when the send that is on its way is aborted, or too large, the next one of its conversation goes out', async () => {
+  await using server = await ScriptedServer.start()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const abort = new AbortController()
+  const first = chat.createMessage(cat, 'one', {}, null, { signal: abort.signal }).catch((reason) => reason)
+  const large = chat.createMessage(cat, 'x'.repeat(70_000)).catch((error) => error)
+  const third = chat.createMessage(cat, 'three')
+  const { id } = await sent(session, 'one')
+  abort.abort('enough')
+  const { id: thirdId } = await sent(session, 'three')
+  // A reply to what nobody waits for any more is passed over.
+  session.reply(id, { message: { body: 'one' } })
+  session.reply(thirdId, { message: { body: 'three' } })
+  expect(await first).toBe('enough')
+  expect(await large).toMatchObject({ code: 'too_large' })
+  expect(bodyOf(await third)).toBe('three')
+})
+
+test('C6 close rejects what waits and what is on its way, and lets no timer stand', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const calls = ['one', 'two'].map((body) => chat.createMessage(cat, body))
+  session.fail((await sent(session, 'one')).id, 'rate_limited', { retry_after_ms: 60_000 })
+  await caughtUp(chat, session)
+  session.cut()
+  await reached(chat, 'waiting')
+  chat.close()
+  for (const result of await Promise.allSettled(calls)) {
+    expect(result).toMatchObject({ status: 'rejected', reason: { code: 'unavailable' } })
+  }
+  expect(vi.getTimerCount()).toBe(0)
+})
+
+test('C6 typing that is asked for late, after nobody watches any more, is ended again', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const stop = chat.subscribeTypingIndicator(cat, () => {})
+  session.fail((await session.command('subscribe_typing')).id, 'rate_limited', { retry_after_ms: 100 })
+  await caughtUp(chat, session)
+  stop()
+  await session.command('unsubscribe_typing')
+  vi.advanceTimersByTime(100)
+  session.reply((await session.command('subscribe_typing')).id, { typing: {} })
+  expect((await session.command('unsubscribe_typing')).args).toEqual({ conversation: cat })
+})
