@@ -1,7 +1,7 @@
 /** Where the SDK holds its one session: the socket, the connect frame, what comes in, and the way back after a break. */
 import { type AfterClose, type CloseCode, closeCodes, type ErrorCode, FanfareError } from '../protocol/codes.ts'
 import type { Args, CommandName, ConnectResult, Result } from '../protocol/commands.ts'
-import { type EventFrame, type GapFrame, type PushFrame, type ReplyFrame, socketPath } from '../protocol/frames.ts'
+import { type EventFrame, type Gap, type PushFrame, type ReplyFrame, socketPath } from '../protocol/frames.ts'
 import type { UserId } from '../protocol/ids.ts'
 import { type TypingData, typingExpiryMs, typingIntervalMs } from '../protocol/typing.ts'
 import { backoffMs } from './backoff.ts'
@@ -75,7 +75,7 @@ export interface ConnectionHandlers {
   connected(): void
   disconnected(): void
   event(frame: EventFrame): void
-  gap(gap: GapFrame['gap']): void
+  gap(gap: Gap): void
   typing(data: TypingData): void
   state(state: ConnectionState): void
 }

@@ -1,5 +1,5 @@
 /** Where record events come into order: each is given out once, and what is missing is fetched before what follows it (C4). */
-import type { EventFrame, GapFrame } from '../protocol/frames.ts'
+import type { EventFrame, Gap } from '../protocol/frames.ts'
 import type { ConversationId } from '../protocol/ids.ts'
 import type { RecordEvent } from '../protocol/records.ts'
 import { callEach } from './callbacks.ts'
@@ -8,9 +8,8 @@ import type { Connection } from './connection.ts'
 /** Of one conversation so many events may wait for what is missing before them. The first of more is dropped, and fetched in its turn. */
 const heldLimit = 1_000
 
-/** Events of a conversation that can't be had any more: those between the two, neither of them included. */
-export type Gap = GapFrame['gap']
 export type EventCallback = (event: RecordEvent) => void
+/** Told of events that can't be had any more. */
 export type GapCallback = (gap: Gap) => void
 export type ResetCallback = () => void
 

@@ -1,7 +1,7 @@
 /** The client's door: what an application imports from `fanfare/client`. */
 export { type ErrorCode, type ErrorDetails, FanfareError } from '../protocol/codes.ts'
 export type { ConversationView, ProfileChanges } from '../protocol/commands.ts'
-export type { EventFrame } from '../protocol/frames.ts'
+export type { EventFrame, Gap } from '../protocol/frames.ts'
 export type {
   ConversationId,
   MessageId,
@@ -38,7 +38,7 @@ export {
   type UserRef,
 } from './client.ts'
 export type { ConnectionState } from './connection.ts'
-export type { EventCallback, Gap, GapCallback, ResetCallback } from './events.ts'
+export type { EventCallback, GapCallback, ResetCallback } from './events.ts'
 export type { Signal, WebSocketClass } from './platform.ts'
 export type { Token } from './token.ts'
 export type { TypingCallback } from './typing.ts'

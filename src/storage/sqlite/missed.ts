@@ -35,11 +35,12 @@ export function missedSince(db: Database, user: UserId, since: LogPlace): Missed
     else gone.push(...entriesBetween(db, key, left, left, after, 1).map(({ position }) => position))
   }
   const users = db.all<{ position: number }>('SELECT position FROM event WHERE user = ? AND position > ?', user, after)
-  const { told, gapsAfter } = firstOf(parts)
+  const { told, gapsAfter, wholeTo } = firstOf(parts, upTo)
   const positions = [...told, ...gone, ...users.map(({ position }) => position)].sort((one, other) => one - other)
   const first = readAt(db, user, positions) ?? { events: [], read: 0 }
   return {
     upTo,
+    wholeTo,
     gaps: parts.flatMap(({ gap }) => gap ?? []),
     events: first.events,
     positions: positions.slice(first.read),
@@ -47,15 +48,17 @@ export function missedSince(db: Database, user: UserId, since: LogPlace): Missed
   }
 }
 
-/** Whether all that came after this place is still in the log, and the place itself was ever in it. */
+/**
+ * Whether all that came after this place is still in the log, and the place itself was ever in it. An epoch names places of earlier ones
+ * too: who is told what he missed before a restart is told so by the server that runs since.
+ */
 function holds(db: Database, { epoch, position }: LogPlace): boolean {
-  const found = db.get<{ from_position: number; to_position: number | null }>(
-    `SELECT from_position, (SELECT from_position FROM epoch later WHERE later.number = epoch.number + 1) AS to_position
+  const found = db.get<{ to_position: number | null }>(
+    `SELECT (SELECT from_position FROM epoch later WHERE later.number = epoch.number + 1) AS to_position
      FROM epoch WHERE name = ?`,
     epoch,
   )
-  if (!found || position < prunedTo(db)) return false
-  return position >= found.from_position && position <= (found.to_position ?? db.position)
+  return found !== undefined && position >= prunedTo(db) && position <= (found.to_position ?? db.position)
 }
 
 /**
@@ -128,20 +131,22 @@ function firstMissed(db: Database, key: number, stays: readonly Stay[], after: n
     if (place.position > after) high = middle
     else low = place.seq + 1
   }
-  const stay = stays.find(({ to_seq }) => to_seq === null || to_seq >= low)
-  return Math.max(low, stay?.from_seq ?? low)
+  // What was pruned stands before the position, and has left no entry to stop at.
+  const first = at(low).seq
+  const stay = stays.find(({ to_seq }) => to_seq === null || to_seq >= first)
+  return Math.max(first, stay?.from_seq ?? first)
 }
 
 /** The first of all entries in the order of the log, and of each conversation that has more a gap behind them. */
-function firstOf(parts: readonly Part[]): { told: number[]; gapsAfter: Gap[] } {
+function firstOf(parts: readonly Part[], upTo: number): { told: number[]; gapsAfter: Gap[]; wholeTo: number } {
   const all = parts.flatMap(({ entries }) => entries.map(({ position }) => position)).sort((one, other) => one - other)
   const last = all[missedInAll - 1]
-  if (last === undefined || all.length === missedInAll) return { told: all, gapsAfter: [] }
+  if (last === undefined || all.length === missedInAll) return { told: all, gapsAfter: [], wholeTo: upTo }
   const gapsAfter = parts.flatMap(({ id, entries }) => {
     const cut = entries.filter(({ position }) => position > last)
     const [first] = cut
     const end = cut.at(-1)
     return first && end ? { conversation: id, after_seq: first.seq - 1, before_seq: end.seq + 1 } : []
   })
-  return { told: all.slice(0, missedInAll), gapsAfter }
+  return { told: all.slice(0, missedInAll), gapsAfter, wholeTo: last }
 }

@@ -84,7 +84,7 @@ export function readAt(db: Database, user: UserId, positions: readonly number[])
     if (!row) continue
     let event: ReadEvent | null
     if (row.conversation === null) {
-      event = { position, place: null, data: userEvent(row) }
+      event = row.user === user ? ownEvent(db, user, row) : null
     } else {
       let place = places.get(row.conversation)
       if (!place) {
@@ -95,7 +95,7 @@ export function readAt(db: Database, user: UserId, positions: readonly number[])
     }
     if (!event) continue
     events.push(event)
-    size += (row.record?.length ?? 0) + (row.original?.length ?? 0) + bodyLength(event)
+    size += JSON.stringify(event).length
   }
   return { events, read: count }
 }
@@ -163,16 +163,24 @@ function conversationEvent(row: EventRow, came: boolean): RecordEvent {
   }
 }
 
-function userEvent(row: EventRow): RecordEvent {
-  return {
+/** An event that concerns its user alone; what he had read in a conversation that he has left is told no more (E5). */
+function ownEvent(db: Database, user: UserId, row: EventRow): ReadEvent | null {
+  const data = {
     record_type: row.record_type,
     event_type: row.event_type,
     record: JSON.parse(row.record as string),
     original_record: row.original === null ? null : JSON.parse(row.original),
   } as RecordEvent
+  if (data.record_type === 'user_conversation' && !takesPart(db, user, data.record.conversation)) return null
+  return { position: row.position, place: null, data }
 }
 
-/** Its message's content, which stands in no column of the event's row. */
-function bodyLength({ data }: ReadEvent): number {
-  return data.record_type === 'message' ? data.record.body.length : 0
+function takesPart(db: Database, user: UserId, conversation: ConversationId): boolean {
+  const found = db.get(
+    `SELECT 1 FROM conversation c JOIN membership m ON m.conversation = c.key AND m.user = ? AND m.to_seq IS NULL
+     WHERE c.id = ?`,
+    user,
+    conversation,
+  )
+  return found !== undefined
 }
