@@ -335,10 +335,11 @@ describe('a power cut', () => {
       const writers = Promise.all(['one', 'two', 'three', 'four'].map(writer))
       await expect.poll(() => bodiesOf(fates, 'stored').length, { timeout: 15_000, interval: 1 }).toBeGreaterThan(40)
       writeFileSync(unsynced, 'nobody was promised anything')
+      await server.freeze()
       const cut = await cutPower(disk)
+      await server.kill()
       await writers
       if (!cut) return skip(loudly('xfs_io is not installed, or may not end a file system: a power cut was not tried'))
-      await server.kill()
     }
     await disk.remount()
     expect(existsSync(unsynced) ? readFileSync(unsynced, 'utf8') : '').toBe('')
