@@ -104,6 +104,11 @@ export class Engine {
 
   answered(command: ObservedCommand, error: ErrorCode | null): void {
     this.observer.answered(command, error)
+    this.done()
+  }
+
+  /** What began is over. */
+  done(): void {
     this.#underWay--
     if (this.#underWay === 0) this.#whenAnswered?.()
   }

@@ -189,7 +189,7 @@ export class Session {
     } else if (this.#state === 'new' && command === 'connect') {
       // What came behind it was read too, and is answered before the server ends (S7).
       this.#engine.began()
-      void this.#connect(frame).finally(() => this.#engine.answered())
+      void this.#connect(frame).finally(() => this.#engine.done())
     } else if (this.#state === 'new') {
       this.#responder(frame).error(new FanfareError('unauthorized', 'connect first'))
       this.close(4401)
