@@ -94,6 +94,8 @@ export class HttpServer {
     response.setHeader('upgrade', 'websocket')
     answer(response, 426, { error: new FanfareError('invalid_argument', 'this path is for WebSockets') })
   }
+    // Else the page could not read when to come back.
+    response.setHeader('access-control-expose-headers', 'retry-after')
 }
 
 /** Digests have one length, so that comparing them tells nothing of the key, its length included. */
