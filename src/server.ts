@@ -6,7 +6,7 @@ import { LocalBroker } from './broker/local.ts'
 import { type Clock, systemClock } from './engine/clock.ts'
 import type { Config } from './engine/config.ts'
 import { Engine } from './engine/engine.ts'
-import { Tokens } from './engine/tokens.ts'
+import { Tokens, type TokenTrust } from './engine/tokens.ts'
 import { openSqlite } from './storage/sqlite.ts'
 import { serveDemo } from './transport/demo.ts'
 import { HttpServer } from './transport/http.ts'
@@ -18,9 +18,9 @@ export interface ServerOptions {
   readonly port: number
   /** A folder that exists; the database is made in it at the first start. */
   readonly dataFolder: string
-  /** HS256, at least 32 bytes. */
-  readonly tokenSecret: string
-  readonly apiKey: string
+  readonly tokenTrust: TokenTrust
+  /** Any of them is the application's: it may have several, to replace one without a break. At least one. */
+  readonly apiKeys: readonly string[]
   /** Browser origins that may come in beside the server's own; exact. */
   readonly origins: readonly string[]
   readonly config: Config
@@ -53,17 +53,18 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     maxParticipants: config.limits.participants,
     maxConversationsPerUser: config.limits.conversationsPerUser,
   })
+  const onFault = (doing: string, error: unknown) => console.error(`fanfare: fault in ${doing}:`, error)
   const engine = await Engine.start({
     config,
     clock,
     storage,
     broker: new LocalBroker(),
-    tokens: new Tokens(options.tokenSecret, clock),
-    onFault: (doing, error) => console.error(`fanfare: fault in ${doing}:`, error),
+    tokens: new Tokens(options.tokenTrust, clock, onFault),
+    onFault,
   })
 
   const sockets = new WebSocketServer(engine, options.origins)
-  const http = new HttpServer(engine, options.apiKey, options.origins, async (request, response) =>
+  const http = new HttpServer(engine, options.apiKeys, options.origins, async (request, response) =>
     options.demo ? serveDemo(engine, request, response) : false,
   )
   const server = createServer({

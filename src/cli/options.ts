@@ -3,7 +3,21 @@
  * two secrets are no options, since whoever lists the processes of a machine reads their command lines: see `secrets.ts`.
  */
 import { defaultConfig, type Limits } from '../engine/config.ts'
-import { choice, count, flag, folder, host, type Kind, loopbackHost, milliseconds, origins, port } from './kind.ts'
+import {
+  choice,
+  claim,
+  claims,
+  count,
+  flag,
+  folder,
+  host,
+  type Kind,
+  keysUrl,
+  loopbackHost,
+  milliseconds,
+  origins,
+  port,
+} from './kind.ts'
 
 /** The commands that take options. */
 export type Command = 'serve' | 'dev'
@@ -72,6 +86,27 @@ export const options = {
     kind: origins,
     default: [],
     help: "Whose pages a browser may connect from, besides the server's own. May be given several times.",
+    commands: everywhere,
+  } satisfies Option<readonly string[]>,
+  jwksUrl: {
+    name: 'jwks-url',
+    kind: keysUrl,
+    default: null,
+    help: 'Where the public keys are that tokens are signed with (RS256, ES256 or EdDSA): a JWKS.',
+    commands: everywhere,
+  } satisfies Option<string | null>,
+  tokenIssuer: {
+    name: 'token-issuer',
+    kind: claim,
+    default: null,
+    help: 'Who must have made a token: what it has as iss.',
+    commands: everywhere,
+  } satisfies Option<string | null>,
+  tokenAudience: {
+    name: 'token-audience',
+    kind: claims,
+    default: [],
+    help: 'Whom a token must be made for: one of these must be in its aud. May be given several times.',
     commands: everywhere,
   } satisfies Option<readonly string[]>,
   listeners: {

@@ -208,7 +208,7 @@ export class Session {
     } catch (error) {
       if (this.closed) return
       responder.error(this.#engine.toError(error, 'connect'))
-      if (error instanceof Refusal) return this.close(error.closeCode)
+      if (error instanceof Refusal) return this.close(error.closeCode, error.closeDetail)
       this.#state = 'new'
     }
     const early = this.#early

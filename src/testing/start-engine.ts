@@ -30,6 +30,9 @@ export async function startEngine(
   const folder = await mkdtemp(join(tmpdir(), 'fanfare-'))
   const clock = new FakeClock()
   const faults: unknown[] = []
+  const onFault = (_doing: string, error: unknown) => void faults.push(error)
+  const secret = 'token-secret-of-a-test-32-bytes-long'
+  const trust = { secret, jwksUrl: null, issuer: null, audiences: [] }
   const engine = await Engine.start({
     config,
     clock,
@@ -38,8 +41,8 @@ export async function startEngine(
       maxConversationsPerUser: config.limits.conversationsPerUser,
     }),
     broker: new LocalBroker(),
-    tokens: new Tokens('token-secret-of-a-test-32-bytes-long', clock),
-    onFault: (_doing, error) => faults.push(error),
+    tokens: new Tokens(trust, clock, onFault),
+    onFault,
   })
   return {
     engine,

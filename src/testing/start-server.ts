@@ -4,12 +4,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SignJWT } from 'jose'
 import { type Config, defaultConfig, type Limits } from '../engine/config.ts'
+import type { TokenTrust } from '../engine/tokens.ts'
 import type { ErrorBody } from '../protocol/codes.ts'
 import type { CommandName, Result } from '../protocol/commands.ts'
 import { type Server, type ServerOptions, startServer as start } from '../server.ts'
 
 export type TestServerOptions = Partial<Omit<Config, 'limits'>> &
-  Partial<Pick<ServerOptions, 'clock' | 'demo' | 'origins'>> & { limits?: Partial<Limits> }
+  Partial<Pick<ServerOptions, 'clock' | 'demo' | 'origins'>> & {
+    limits?: Partial<Limits>
+    tokenTrust?: Partial<TokenTrust>
+    /** Besides the one that the test server has anyway. */
+    apiKeys?: readonly string[]
+  }
 
 /** The answer to a command over HTTP. */
 export interface HttpAnswer<R = unknown> {
@@ -44,13 +50,13 @@ export class TestServer {
 
   /** Starts it, on the port that it had before if there was one. */
   async start(): Promise<void> {
-    const { limits, clock, demo = false, origins = [], ...config } = this.#options
+    const { limits, clock, demo = false, origins = [], tokenTrust, apiKeys = [], ...config } = this.#options
     this.#server = await start({
       host: '127.0.0.1',
       port: this.#port,
       dataFolder: this.folder,
-      tokenSecret: this.tokenSecret,
-      apiKey: this.apiKey,
+      tokenTrust: { secret: this.tokenSecret, jwksUrl: null, issuer: null, audiences: [], ...tokenTrust },
+      apiKeys: [this.apiKey, ...apiKeys],
       origins,
       demo,
       config: { ...defaultConfig, ...config, limits: { ...defaultConfig.limits, ...limits } },

@@ -19,13 +19,14 @@ export type Pages = (request: IncomingMessage, response: ServerResponse) => Prom
 
 export class HttpServer {
   readonly #engine: Engine
-  readonly #apiKey: Buffer
+  /** Only their digests are kept. */
+  readonly #apiKeys: readonly Buffer[]
   readonly #origins: readonly string[]
   readonly #pages: Pages
 
-  constructor(engine: Engine, apiKey: string, origins: readonly string[], pages: Pages) {
+  constructor(engine: Engine, apiKeys: readonly string[], origins: readonly string[], pages: Pages) {
     this.#engine = engine
-    this.#apiKey = digest(apiKey)
+    this.#apiKeys = apiKeys.map(digest)
     this.#origins = origins
     this.#pages = pages
   }
@@ -71,7 +72,7 @@ export class HttpServer {
       throw new FanfareError('unauthorized', 'give a token or the API key: Authorization: Bearer …')
     }
     const as = headers['fanfare-as']
-    if (timingSafeEqual(digest(credential), this.#apiKey)) {
+    if (this.#isApiKey(credential)) {
       if (as === undefined) return { user: null, backend: true, session: null }
       if (!isUserId(as)) throw new FanfareError('invalid_argument', 'Fanfare-As is no user id, such as user/alice')
       return { user: as, backend: true, session: null }
@@ -81,12 +82,20 @@ export class HttpServer {
     return { user, backend: false, session: null }
   }
 
+  /** Compared with each of them, be the first the right one: how long it takes tells nothing. */
+  #isApiKey(credential: string): boolean {
+    const given = digest(credential)
+    return this.#apiKeys.filter((key) => timingSafeEqual(key, given)).length > 0
+  }
+
   /** What a browser needs to let a page of an allowed origin read the answer. */
   #allowOrigin({ headers }: IncomingMessage, response: ServerResponse): void {
     response.setHeader('vary', 'origin')
     if (headers.origin === undefined) return
     response.setHeader('access-control-allow-origin', headers.origin)
     response.setHeader('access-control-allow-headers', 'authorization, content-type')
+    // Else the page could not read when to come back.
+    response.setHeader('access-control-expose-headers', 'retry-after')
     response.setHeader('access-control-max-age', '600')
   }
 
@@ -94,8 +103,6 @@ export class HttpServer {
     response.setHeader('upgrade', 'websocket')
     answer(response, 426, { error: new FanfareError('invalid_argument', 'this path is for WebSockets') })
   }
-    // Else the page could not read when to come back.
-    response.setHeader('access-control-expose-headers', 'retry-after')
 }
 
 /** Digests have one length, so that comparing them tells nothing of the key, its length included. */
