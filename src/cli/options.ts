@@ -6,11 +6,14 @@ import { defaultConfig, type Limits } from '../engine/config.ts'
 import { type LogLevel, logLevels } from '../operator/log-level.ts'
 import {
   choice,
+  claim,
+  claims,
   count,
   flag,
   folder,
   host,
   type Kind,
+  keysUrl,
   loopbackHost,
   milliseconds,
   optionalPort,
@@ -85,6 +88,27 @@ export const options = {
     kind: origins,
     default: [],
     help: "Whose pages a browser may connect from, besides the server's own. May be given several times.",
+    commands: everywhere,
+  } satisfies Option<readonly string[]>,
+  jwksUrl: {
+    name: 'jwks-url',
+    kind: keysUrl,
+    default: null,
+    help: 'Where the public keys are that tokens are signed with (RS256, ES256 or EdDSA): a JWKS.',
+    commands: everywhere,
+  } satisfies Option<string | null>,
+  tokenIssuer: {
+    name: 'token-issuer',
+    kind: claim,
+    default: null,
+    help: 'Who must have made a token: what it has as iss.',
+    commands: everywhere,
+  } satisfies Option<string | null>,
+  tokenAudience: {
+    name: 'token-audience',
+    kind: claims,
+    default: [],
+    help: 'Whom a token must be made for: one of these must be in its aud. May be given several times.',
     commands: everywhere,
   } satisfies Option<readonly string[]>,
   listeners: {

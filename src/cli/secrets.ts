@@ -36,16 +36,38 @@ export const secrets = {
   apiKey: {
     variable: 'FANFARE_API_KEY',
     file: 'api-key',
-    help: "What the application's backend shows when it calls the server itself: visible ASCII characters, no space.",
-    flaw: (secret) => (/^[!-~]+$/.test(secret) ? null : 'is empty, or has other characters than visible ASCII'),
+    help: "What the application's backend shows when it calls the server itself: visible ASCII characters. Several with commas or lines.",
+    flaw(secret) {
+      const keys = keysIn(secret)
+      return keys.length > 0 && keys.every((key) => /^[!-~]+$/.test(key))
+        ? null
+        : 'is empty, or has other characters than visible ASCII'
+    },
   },
 } satisfies Record<string, Secret>
 
 /** The secret that the environment gives, or that the data folder keeps; where there is none, a new one, kept from now on. */
 export function readSecret(secret: Secret, dataFolder: string, environment: Environment): string {
-  const { text, source, remedy } = find(secret, dataFolder, environment)
-  const flaw = secret.flaw(text)
-  if (flaw) throw new OperatorError(`${source} ${flaw}; ${remedy}`)
+  return checked(secret, given(secret, environment) ?? kept(secret, dataFolder))
+}
+
+/** The secret that the environment gives, or null; what the data folder keeps counts as little as what was never made. */
+export function readGivenSecret(secret: Secret, environment: Environment): string | null {
+  const found = given(secret, environment)
+  return found && checked(secret, found)
+}
+
+/** The keys that stand in one text, parted by commas or line ends: any of them is good, so that one can be replaced without a break. */
+export function keysIn(text: string): string[] {
+  return text
+    .split(/[,\n]/)
+    .map((key) => key.trim())
+    .filter((key) => key !== '')
+}
+
+function checked({ flaw }: Secret, { text, source, remedy }: Found): string {
+  const wrong = flaw(text)
+  if (wrong) throw new OperatorError(`${source} ${wrong}; ${remedy}`)
   return text
 }
 
@@ -56,16 +78,21 @@ interface Found {
   readonly remedy: string
 }
 
-function find({ variable, file }: Secret, dataFolder: string, environment: Environment): Found {
+function given({ variable }: Secret, environment: Environment): Found | null {
   const fileVariable = `${variable}_FILE`
-  const given = environment[variable]
-  const givenFile = environment[fileVariable]
-  if (given && givenFile) throw new OperatorError(`${variable} and ${fileVariable} are both set; unset one of them`)
-  if (given) return { text: given, source: variable, remedy: 'set another one' }
-  if (givenFile) {
-    const text = readGiven(givenFile, fileVariable)
-    return { text, source: `the secret in ${givenFile} (${fileVariable})`, remedy: 'put another one there' }
+  const text = environment[variable]
+  const file = environment[fileVariable]
+  if (text && file) throw new OperatorError(`${variable} and ${fileVariable} are both set; unset one of them`)
+  if (text) return { text, source: variable, remedy: 'set another one' }
+  if (!file) return null
+  return {
+    text: readGiven(file, fileVariable),
+    source: `the secret in ${file} (${fileVariable})`,
+    remedy: 'put another one there',
   }
+}
+
+function kept({ file }: Secret, dataFolder: string): Found {
   const path = join(dataFolder, file)
   return {
     text: readKept(path) ?? keep(path),

@@ -12,6 +12,9 @@ const samples: Readonly<
   port: ['0', 0, '65535', 65_535],
   data: ['/a', '/a', 'b c', 'b c'],
   origins: ['https://a.example', ['https://a.example'], 'http://b.example:81', ['http://b.example:81']],
+  'jwks-url': ['https://a.example/keys', 'https://a.example/keys', 'http://[::1]:8080/', 'http://[::1]:8080/'],
+  'token-issuer': ['https://a.example/', 'https://a.example/', 'b c', 'b c'],
+  'token-audience': ['chat', ['chat'], 'a, b', ['a', 'b']],
   listeners: ['1', true, '0', false],
   conversations: ['backend', 'backend', 'everyone', 'everyone'],
   'retention-days': ['7', 7, '0', 0],
@@ -79,6 +82,9 @@ test('CLI the names of the variables are these, and no others', () => {
     'FANFARE_PORT',
     'FANFARE_DATA',
     'FANFARE_ORIGINS',
+    'FANFARE_JWKS_URL',
+    'FANFARE_TOKEN_ISSUER',
+    'FANFARE_TOKEN_AUDIENCE',
     'FANFARE_LISTENERS',
     'FANFARE_CONVERSATIONS',
     'FANFARE_RETENTION_DAYS',
@@ -187,16 +193,24 @@ test.each([
   ['host', 'http://127.0.0.1'],
   ['conversations', 'Backend'],
   ['conversations', 'toString'],
+  ['jwks-url', 'auth.example.com/jwks.json'],
+  ['jwks-url', 'file:///etc/jwks.json'],
+  ['jwks-url', 'https://user:password@auth.example.com/jwks.json'],
+  ['jwks-url', 'https://auth.example.com/#keys'],
+  ['jwks-url', ' https://auth.example.com/'],
+  ['token-issuer', 'two\nlines'],
+  ['token-audience', ' ,'],
+  ['token-audience', 'a,b\0'],
   ['max-frame-bytes', '64k'],
   ['max-frame-bytes', '9007199254740993'],
   ['max-participants', '-5'],
 ])('CLI --%s refuses %s', (name, text) => {
   expect(complaint(() => readSettings('serve', [`--${name}`, text], {}))).toContain(
-    `--${name} is "${text}", but it takes`,
+    `--${name} is ${JSON.stringify(text)}, but it takes`,
   )
   const variable = variableOf({ name })
   expect(complaint(() => readSettings('serve', [], { [variable]: text }))).toContain(
-    `${variable} is "${text}", but it takes`,
+    `${variable} is ${JSON.stringify(text)}, but it takes`,
   )
 })
 
