@@ -37,7 +37,12 @@ const rooms: readonly Room[] = [
     knows: ['protocol', 'storage seam'],
     uses: ['node:*'],
   },
-  { name: 'brokers', holds: ['src/broker/'], knows: ['protocol', 'broker seam'], uses: ['node:*'] },
+  {
+    name: 'brokers',
+    holds: ['src/broker/'],
+    knows: ['protocol', 'broker seam'],
+    uses: ['node:*', 'zod', '@nats-io/transport-node'],
+  },
 
   { name: 'engine', holds: ['src/engine/'], knows: ['protocol', ...seams], uses: ['zod', 'jose', 'node:crypto'] },
   { name: 'transport', holds: ['src/transport/'], knows: ['protocol', ...seams, 'engine'], uses: ['ws', 'node:*'] },

@@ -3,6 +3,7 @@ import { createServer, type Server as HttpListener, type IncomingMessage, type S
 import { type AddressInfo, isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import { LocalBroker } from './broker/local.ts'
+import { openNats } from './broker/nats.ts'
 import { type Clock, systemClock } from './engine/clock.ts'
 import type { Config } from './engine/config.ts'
 import { Engine } from './engine/engine.ts'
@@ -31,6 +32,8 @@ export interface ServerOptions extends Place {
   readonly tokenTrust: TokenTrust
   /** Any of them is the application's: it may have several, to replace one without a break. At least one. */
   readonly apiKeys: readonly string[]
+  /** The NATS servers by which it speaks with the others of its database (see `openNats`); null where there are none. */
+  readonly brokerUrl: string | null
   /** Browser origins that may come in beside the server's own; exact. */
   readonly origins: readonly string[]
   readonly config: Config
@@ -74,7 +77,12 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     config,
     clock,
     storage,
-    broker: new LocalBroker(),
+    broker:
+      options.brokerUrl === null
+        ? new LocalBroker()
+        : openNats(options.brokerUrl, `fanfare.${storage.epoch}`, (trouble) =>
+            observer.fault('speaking with other nodes', trouble),
+          ),
     tokens: new Tokens(options.tokenTrust, clock, (doing, error) => observer.fault(doing, error)),
     observer,
   })

@@ -1,4 +1,5 @@
 /** The kinds of value that an option can take: how each is read from text, shown in the help, and explained in an error. */
+import { readNatsAddress } from '../broker/nats-address.ts'
 
 export interface Kind<Value> {
   /** What stands for the value in the help: `PORT`. A flag has none. */
@@ -87,6 +88,14 @@ const flagWords = new Map([
   ['false', false],
   ['off', false],
 ])
+
+export const natsUrl: Kind<string | null> = {
+  placeholder: 'URL',
+  takes: 'nats://HOST:PORT or tls://HOST:PORT, several with commas, and before a host perhaps USER:PASSWORD@ or TOKEN@',
+  repeatable: true,
+  read: (text) => (readNatsAddress(text) ? text : undefined),
+  show: (value) => value ?? 'none',
+}
 
 export const origins: Kind<readonly string[]> = {
   placeholder: 'ORIGINS',

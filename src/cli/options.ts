@@ -1,6 +1,7 @@
 /**
  * The one table of what can be set. The command line, the environment, `--help` and docs/configuration.md all follow from it. The
- * two secrets are no options, since whoever lists the processes of a machine reads their command lines: see `secrets.ts`.
+ * two secrets are no options, since whoever lists the processes of a machine reads their command lines: see `secrets.ts`. For the same
+ * reason an option that holds one comes from the environment only.
  */
 import { defaultConfig, type Limits } from '../engine/config.ts'
 import { type LogLevel, logLevels } from '../operator/log-level.ts'
@@ -16,6 +17,7 @@ import {
   keysUrl,
   loopbackHost,
   milliseconds,
+  natsUrl,
   optionalPort,
   origins,
   port,
@@ -32,6 +34,11 @@ export interface Option<Value> {
   /** One sentence for the help. */
   readonly help: string
   readonly commands: readonly Command[]
+  /**
+   * Whether a value holds a secret, where the option may: then it is not taken from the command line. It may also be in a file that the
+   * variable with `_FILE` behind names, and no error repeats it.
+   */
+  isSecret?(text: string): boolean
   /** What is otherwise with `dev`. */
   readonly dev?: { readonly kind?: Kind<Value>; readonly default?: Value; readonly help?: string }
 }
@@ -83,6 +90,14 @@ export const options = {
     help: 'The folder of the database and of the secrets that are not given. It is made where it is missing.',
     commands: everywhere,
   } satisfies Option<string>,
+  brokerUrl: {
+    name: 'broker-url',
+    kind: natsUrl,
+    default: null,
+    help: 'The NATS servers that carry between the servers of one database.',
+    commands: everywhere,
+    isSecret: (text) => text.includes('@'),
+  } satisfies Option<string | null>,
   origins: {
     name: 'origins',
     kind: origins,

@@ -3,11 +3,11 @@
  * one is not given, a random one is made once and kept in the data folder, for its owner's eyes only. Neither is ever printed.
  */
 import { randomBytes, randomUUID } from 'node:crypto'
-import { closeSync, fsyncSync, linkSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, linkSync, openSync, rmSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { OperatorError } from '../engine/operator-error.ts'
+import { type Environment, type GivenSecret, readGivenSecret, readText, unreadable } from './environment.ts'
 import { codeOf } from './error-code.ts'
-import type { Environment } from './settings.ts'
 
 export interface Secret {
   /** The variable that holds it. The one that names a file with it is the same with `_FILE` behind. */
@@ -48,12 +48,12 @@ export const secrets = {
 
 /** The secret that the environment gives, or that the data folder keeps; where there is none, a new one, kept from now on. */
 export function readSecret(secret: Secret, dataFolder: string, environment: Environment): string {
-  return checked(secret, given(secret, environment) ?? kept(secret, dataFolder))
+  return checked(secret, readGivenSecret(secret.variable, environment) ?? kept(secret, dataFolder))
 }
 
 /** The secret that the environment gives, or null; what the data folder keeps counts as little as what was never made. */
-export function readGivenSecret(secret: Secret, environment: Environment): string | null {
-  const found = given(secret, environment)
+export function readSecretIfGiven(secret: Secret, environment: Environment): string | null {
+  const found = readGivenSecret(secret.variable, environment)
   return found && checked(secret, found)
 }
 
@@ -65,34 +65,13 @@ export function keysIn(text: string): string[] {
     .filter((key) => key !== '')
 }
 
-function checked({ flaw }: Secret, { text, source, remedy }: Found): string {
+function checked({ flaw }: Secret, { text, source, remedy }: GivenSecret): string {
   const wrong = flaw(text)
   if (wrong) throw new OperatorError(`${source} ${wrong}; ${remedy}`)
   return text
 }
 
-interface Found {
-  readonly text: string
-  /** Where it comes from, and what to do if it is no good: the begin and the end of an error's sentence. */
-  readonly source: string
-  readonly remedy: string
-}
-
-function given({ variable }: Secret, environment: Environment): Found | null {
-  const fileVariable = `${variable}_FILE`
-  const text = environment[variable]
-  const file = environment[fileVariable]
-  if (text && file) throw new OperatorError(`${variable} and ${fileVariable} are both set; unset one of them`)
-  if (text) return { text, source: variable, remedy: 'set another one' }
-  if (!file) return null
-  return {
-    text: readGiven(file, fileVariable),
-    source: `the secret in ${file} (${fileVariable})`,
-    remedy: 'put another one there',
-  }
-}
-
-function kept({ file }: Secret, dataFolder: string): Found {
+function kept({ file }: Secret, dataFolder: string): GivenSecret {
   const path = join(dataFolder, file)
   return {
     text: readKept(path) ?? keep(path),
@@ -101,29 +80,13 @@ function kept({ file }: Secret, dataFolder: string): Found {
   }
 }
 
-function readGiven(file: string, variable: string): string {
-  try {
-    return readText(file)
-  } catch (error) {
-    throw new OperatorError(
-      `${variable} names ${file}, which can't be read (${reason(error)}); name a readable file of text`,
-    )
-  }
-}
-
 function readKept(path: string): string | null {
   try {
     return readText(path)
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return null
-    throw new OperatorError(`${path} can't be read (${reason(error)}); let the server's user read it`)
+    throw new OperatorError(`${path} can't be read (${unreadable(error)}); let the server's user read it`)
   }
-}
-
-/** The file's text without the newline that editors and `echo` put at its end. */
-function readText(path: string): string {
-  const bytes = readFileSync(path)
-  return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes).replace(/\r?\n$/, '')
 }
 
 /**
@@ -141,7 +104,7 @@ function keep(path: string): string {
   } catch (error) {
     if (codeOf(error) === 'EEXIST') return readText(path)
     throw new OperatorError(
-      `no secret can be kept at ${path} (${reason(error)}); make the folder writable, or set the secret in the environment`,
+      `no secret can be kept at ${path} (${unreadable(error)}); make the folder writable, or set the secret in the environment`,
     )
   } finally {
     rmSync(draft, { force: true })
@@ -167,8 +130,4 @@ function syncFolder(path: string): void {
   } finally {
     closeSync(folder)
   }
-}
-
-function reason(error: unknown): string {
-  return error instanceof TypeError ? 'it is no UTF-8 text' : String(codeOf(error) ?? error)
 }

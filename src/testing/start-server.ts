@@ -12,7 +12,7 @@ import type { CommandName, Result } from '../protocol/commands.ts'
 import { type Server, type ServerOptions, startServer as start } from '../server.ts'
 
 export type TestServerOptions = Partial<Omit<Config, 'limits'>> &
-  Partial<Pick<ServerOptions, 'clock' | 'demo' | 'origins' | 'metrics'>> & {
+  Partial<Pick<ServerOptions, 'brokerUrl' | 'clock' | 'demo' | 'origins' | 'metrics'>> & {
     limits?: Partial<Limits>
     logLevel?: LogLevel
     tokenTrust?: Partial<TokenTrust>
@@ -63,13 +63,14 @@ export class TestServer {
   /** Starts it, on the port that it had before if there was one. */
   async start(): Promise<void> {
     const { limits, clock, demo = false, origins = [], metrics = null, logLevel = 'debug', ...others } = this.#options
-    const { tokenTrust, apiKeys = [], ...config } = others
+    const { brokerUrl = null, tokenTrust, apiKeys = [], ...config } = others
     this.#server = await start({
       host: '127.0.0.1',
       port: this.#port,
       dataFolder: this.folder,
       tokenTrust: { secret: this.tokenSecret, jwksUrl: null, issuer: null, audiences: [], ...tokenTrust },
       apiKeys: [this.apiKey, ...apiKeys],
+      brokerUrl,
       origins,
       demo,
       metrics,

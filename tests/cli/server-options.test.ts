@@ -2,6 +2,7 @@ import { readdirSync, writeFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { serverOptions } from '../../src/cli/server-options.ts'
 import { defaultConfig, defaultLimits, type Limits, noLimits } from '../../src/engine/config.ts'
+import { OperatorError } from '../../src/engine/operator-error.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 
 test('CLI without options the server has the defaults of the contract', () => {
@@ -12,6 +13,7 @@ test('CLI without options the server has the defaults of the contract', () => {
     dataFolder: folder.in('data'),
     tokenTrust: { secret: expect.stringMatching(/^[\w-]{43}$/), jwksUrl: null, issuer: null, audiences: [] },
     apiKeys: [expect.stringMatching(/^[\w-]{43}$/)],
+    brokerUrl: null,
     origins: [],
     config: defaultConfig,
     demo: false,
@@ -119,4 +121,14 @@ test('L4 --no-limits turns all limits off, whatever else is said', () => {
   expect(limits(['--no-limits', '--max-participants=3'])).toEqual(noLimits)
   expect(limits([], { FANFARE_NO_LIMITS: '1' })).toEqual(noLimits)
   expect(limits(['--no-limits=0'], { FANFARE_NO_LIMITS: '1' })).toEqual(defaultLimits)
+})
+
+test('CLI a broker is refused with the embedded database, which is for one server, before anything is made', () => {
+  using folder = temporaryFolder()
+  const read = () => serverOptions('serve', ['--data', folder.in('data'), '--broker-url=nats://nats'], {})
+  expect(read).toThrow(OperatorError)
+  expect(read).toThrow(
+    /^the embedded database is for one server alone, .* leave --broker-url and FANFARE_BROKER_URL out$/,
+  )
+  expect(readdirSync(folder.path)).toEqual([])
 })
