@@ -1,7 +1,7 @@
 /** Tokens that are signed with a key of a JWKS (S2): which count, what is fetched for them and how often, and what is while nothing can be. */
 import { createHmac } from 'node:crypto'
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT } from 'jose'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { FakeClock } from '../../src/testing/clock.ts'
 import { connect, open } from '../../src/testing/raw-session.ts'
 import { startServer } from '../../src/testing/start-server.ts'
@@ -19,17 +19,6 @@ async function trusting(keyServer: KeyServer, secret: string | null = null) {
   const server = await startServer({ clock, tokenTrust: { jwksUrl: `${keyServer.url}/jwks`, secret } })
   const claims = () => ({ sub: 'alice', iat: clock.now() / 1000, exp: clock.now() / 1000 + 86_400 })
   return { server, clock, claims, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() }
-}
-
-/** The server has something to tell its operator, which is no failure of the test; gives what it told. */
-function listenToFaults() {
-  const told = vi.spyOn(console, 'error').mockImplementation(() => {})
-  return {
-    get lines() {
-      return told.mock.calls.map((parts) => parts.map(String).join(' '))
-    },
-    [Symbol.dispose]: () => told.mockRestore(),
-  }
 }
 
 describe('how a token is signed', () => {
@@ -248,7 +237,6 @@ describe('when keys are fetched', () => {
 
 describe('while keys can not be fetched', () => {
   it('S1 connect is unavailable and closes with 4503 and a time, for the token may be good; HTTP is told 503', async () => {
-    using faults = listenToFaults()
     const key = await makeKey('RS256', 'one')
     await using keyServer = await startKeyServer(key)
     const { answer } = keyServer
@@ -274,14 +262,14 @@ describe('while keys can not be fetched', () => {
       stage.clock.advance(5_000)
     }
     // Not each failure is told, but that they began.
-    expect(faults.lines).toEqual([expect.stringContaining('fault in fetching the keys of --jwks-url')])
+    const faults = stage.server.logged.filter(({ event }) => event === 'fault')
+    expect(faults.map(({ doing }) => doing)).toEqual(['fetching the keys of --jwks-url'])
     expect(keyServer.asked).toEqual(failures.map(() => '/jwks'))
     keyServer.answer = answer
     await expectTaken(stage.server, token, 'when they can')
   })
 
   it('S2 a flood of tokens asks for them once in 5 s', async () => {
-    using _faults = listenToFaults()
     const key = await makeKey('EdDSA', 'one')
     await using keyServer = await startKeyServer(key)
     keyServer.answer = (_request, response) => response.writeHead(503).end()
@@ -297,7 +285,6 @@ describe('while keys can not be fetched', () => {
   })
 
   it('S2 the keys that are there count for an hour, those that are not are unavailable, and HS256 goes on', async () => {
-    using _faults = listenToFaults()
     const [key, next] = [await makeKey('EdDSA', 'one'), await makeKey('EdDSA', 'next')]
     await using keyServer = await startKeyServer(key)
     await using stage = await trusting(keyServer, 'token-secret-of-a-test-32-bytes-long')
@@ -313,7 +300,6 @@ describe('while keys can not be fetched', () => {
   })
 
   it('S4 refresh_token is unavailable, and the session goes on with the token it has', async () => {
-    using _faults = listenToFaults()
     const key = await makeKey('EdDSA', 'one')
     await using keyServer = await startKeyServer(key)
     keyServer.answer = (request) => request.socket.destroy()
