@@ -1,7 +1,7 @@
 /** Tokens that are signed with a key of a JWKS (S2): which count, what is fetched for them and how often, and what is while nothing can be. */
 import { createHmac } from 'node:crypto'
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT } from 'jose'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { FakeClock } from '../../src/testing/clock.ts'
 import { connect, open } from '../../src/testing/raw-session.ts'
 import { startServer } from '../../src/testing/start-server.ts'
