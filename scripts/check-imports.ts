@@ -30,10 +30,11 @@ const rooms: readonly Room[] = [
   { name: 'socket seam', holds: ['src/engine/socket.ts'], knows: ['protocol'], uses: [] },
   { name: 'clock', holds: ['src/engine/clock.ts'], knows: ['protocol'], uses: [] },
 
+  { name: 'sql', holds: ['src/storage/sql/'], knows: ['protocol', 'storage seam'], uses: ['node:crypto'] },
   {
     name: 'sqlite',
     holds: ['src/storage/sqlite.ts', 'src/storage/sqlite/'],
-    knows: ['protocol', 'storage seam'],
+    knows: ['protocol', 'storage seam', 'sql'],
     uses: ['node:*'],
   },
   { name: 'brokers', holds: ['src/broker/'], knows: ['protocol', 'broker seam'], uses: ['node:*'] },
