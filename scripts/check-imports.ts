@@ -31,10 +31,11 @@ const rooms: readonly Room[] = [
   { name: 'clock', holds: ['src/engine/clock.ts'], knows: ['protocol'], uses: [] },
   { name: 'observer seam', holds: ['src/engine/observer.ts'], knows: ['protocol'], uses: [] },
 
+  { name: 'sql', holds: ['src/storage/sql/'], knows: ['protocol', 'storage seam'], uses: ['node:crypto'] },
   {
     name: 'sqlite',
     holds: ['src/storage/sqlite.ts', 'src/storage/sqlite/'],
-    knows: ['protocol', 'storage seam'],
+    knows: ['protocol', 'storage seam', 'sql'],
     uses: ['node:*'],
   },
   {
