@@ -1,6 +1,7 @@
 /** The engine: what the server decides, without socket, database or broker. It joins the rooms, and sessions and calls enter here. */
-import type { Broker } from '../broker/broker.ts'
+import type { Broker, Publication } from '../broker/broker.ts'
 import { type ErrorCode, FanfareError } from '../protocol/codes.ts'
+import type { UserId } from '../protocol/ids.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Caller } from './call.ts'
 import type { Clock } from './clock.ts'
@@ -59,7 +60,8 @@ export class Engine {
     this.hub = new Hub(broker, observer)
     this.typing = new Typing(clock, broker, uuidv7(clock.now()), observer)
     this.queues = new Queues(config.queuesBytes)
-    this.fanout = new Fanout(storage, this.hub, this.memberships, this.typing)
+    const { hub, memberships, typing } = this
+    this.fanout = new Fanout({ storage, broker, clock, hub, memberships, typing, observer })
     this.#retention = new Retention(storage.events, clock, config.retentionMs, observer)
   }
 
@@ -67,8 +69,8 @@ export class Engine {
   static async start(surroundings: Surroundings): Promise<Engine> {
     const engine = new Engine(surroundings)
     await surroundings.broker.start(
-      () => {},
-      () => {},
+      (publication) => engine.#receive(publication),
+      () => engine.fanout.look(),
     )
     return engine
   }
@@ -129,6 +131,31 @@ export class Engine {
     }
   }
 
+  /** Whether there are other nodes. */
+  get alone(): boolean {
+    return this.#broker.alone
+  }
+
+  /** Closes all sessions of the user, on every node; says how many they were on this one (M8). */
+  disconnect(user: UserId): number {
+    const closed = this.#disconnectHere(user)
+    if (!this.alone) this.#broker.publish({ kind: 'disconnect', user }, [user])
+    return closed
+  }
+
+  #disconnectHere(user: UserId): number {
+    const sessions = [...this.hub.sessions(user)]
+    for (const session of sessions) session.close(4403)
+    return sessions.length
+  }
+
+  #receive(publication: Publication): void {
+    if (publication.kind === 'entry') this.fanout.receive(publication)
+    else if (publication.kind === 'typing') this.typing.receive(publication)
+    else if (publication.kind === 'who_types') this.typing.answer(publication.conversation)
+    else this.#disconnectHere(publication.user)
+  }
+
   /** The error that a caller gets: what is none of the contract's is a fault of ours, told to the operator and not to the caller. */
   toError(error: unknown, doing: string): FanfareError {
     if (error instanceof FanfareError) return error
@@ -139,6 +166,7 @@ export class Engine {
   /** Drains, then ends typing begun over HTTP, the broker and the storage. */
   async close(): Promise<void> {
     this.#retention.stop()
+    this.fanout.stop()
     await this.drain()
     await this.#broker.close()
     await this.storage.close()

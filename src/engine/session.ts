@@ -30,6 +30,10 @@ export class Session {
   /** The conversations whose typing it watches, and those in which it holds a lease: `Typing` keeps them. */
   readonly watching = new Set<ConversationId>()
   readonly typingIn = new Set<ConversationId>()
+  /** When the channel that it is at was last rotated (milliseconds). */
+  rotatedAt = 0
+  /** How often its user was told that he is out of a conversation: what was read for him before is not to be told behind that (E5). */
+  departures = 0
   /** The peer's address, by which sessions that have not connected are counted. */
   readonly address: string
   /** The page's that it came from; null where it is no browser's. */
@@ -40,10 +44,11 @@ export class Session {
   #state: State = 'new'
   #user: UserId | null = null
   #listener = false
-  #rotatedAt = 0
   #early: CommandFrame[] = []
   /** Null once nothing is missing. */
   #catchUp: CatchUp | null = null
+  /** What it missed was read from the log up to here; what is published late may stand before it. */
+  #caughtUpTo = 0
   #behind = false
   /** Bytes of what it missed that the peer has not taken yet. */
   #missedBytes = 0
@@ -71,11 +76,6 @@ export class Session {
   /** Whether it only receives (U4). */
   get listener(): boolean {
     return this.#listener
-  }
-
-  /** When the channel that it came to had last been rotated. */
-  get rotatedAt(): number {
-    return this.#rotatedAt
   }
 
   get closed(): boolean {
@@ -108,7 +108,12 @@ export class Session {
   /** Sends a record event, which stands at `position` in the log. */
   push(frame: Frame, position: number): void {
     if (this.#catchUp) this.#catchUp.passBy(position)
-    else this.#socket.send(frame)
+    else if (position > this.#caughtUpTo) this.#socket.send(frame)
+  }
+
+  /** Its user is told that he is out of a conversation. */
+  departed(): void {
+    this.departures++
   }
 
   /** Sends some of what it missed, which counts against no limit of what may wait (S6). Resolves when the peer has taken it. */
@@ -263,7 +268,8 @@ export class Session {
     if (since && missed) this.#catchUp = new CatchUp(this.#engine, this, user, since)
     responder.result(this.#greeting(admission))
     if (!this.#catchUp || !missed) return
-    const done = () => {
+    const done = (position: number) => {
+      this.#caughtUpTo = position
       this.#catchUp = null
     }
     this.#catchUp.run(missed, done).catch((error: unknown) => {
@@ -278,7 +284,7 @@ export class Session {
     this.#state = 'connected'
     this.#user = user
     this.#listener = listener
-    this.#rotatedAt = rotatedAt
+    this.rotatedAt = rotatedAt
     this.#engine.hub.attach(user, this)
     if (expiresAt === null) this.#cancelTimer()
     else this.expireAt(expiresAt)
