@@ -60,7 +60,8 @@ export async function deliver(sessions: readonly Session[], job: Deliver): Promi
 const publishers = new Map<number, Wire>()
 
 async function publisherAt(port: number, path: string): Promise<Wire> {
-  const publisher = publishers.get(port) ?? (await Wire.open(port, path))
+  const publisher = publishers.get(port) ?? new Wire(port, path, () => {})
   publishers.set(port, publisher)
+  await publisher.upgraded
   return publisher
 }

@@ -12,17 +12,17 @@ export class Session {
   readonly #dialect: Dialect
   readonly #ready = Promise.withResolvers<void>()
 
-  private constructor(wire: Wire, dialect: Dialect) {
-    this.#wire = wire
+  private constructor(port: number, dialect: Dialect) {
     this.#dialect = dialect
     if (dialect.readyAtOnce) this.#ready.resolve()
-    wire.onText = (bytes, from, to) => this.#take(bytes, from, to)
+    this.#wire = new Wire(port, dialect.path, (bytes, from, to) => this.#take(bytes, from, to))
   }
 
   /** Connects, and says nothing yet. */
   static async open(port: number, name: DialectName): Promise<Session> {
-    const dialect = dialects[name]
-    return new Session(await Wire.open(port, dialect.path), dialect)
+    const session = new Session(port, dialects[name])
+    await session.#wire.upgraded
+    return session
   }
 
   /** Says who it is; resolves when the server has taken the session. */

@@ -52,15 +52,20 @@ export class FrameReader {
 }
 
 export class Wire {
-  /** Who looks at the text frames now. */
-  onText: OnText = () => {}
+  /** Resolves when the server has accepted the upgrade. */
+  readonly upgraded: Promise<void>
   readonly #socket: Socket
+  readonly #onText: OnText
   readonly #reader: FrameReader
-  #upgraded: (() => void) | null
+  #accept: (() => void) | null = null
   #ended = false
 
-  private constructor(port: number, path: string, upgraded: () => void) {
-    this.#upgraded = upgraded
+  /** Begins to connect. `onText` looks at the text frames. */
+  constructor(port: number, path: string, onText: OnText) {
+    this.#onText = onText
+    this.upgraded = new Promise((resolve) => {
+      this.#accept = resolve
+    })
     this.#reader = new FrameReader((op, bytes, from, to) => this.#take(op, bytes, from, to))
     this.#socket = createConnection({
       host: '127.0.0.1',
@@ -82,15 +87,6 @@ export class Wire {
     )
   }
 
-  /** Resolves when the server has accepted the upgrade. */
-  static async open(port: number, path: string, onText: OnText = () => {}): Promise<Wire> {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const wire = new Wire(port, path, resolve)
-    wire.onText = onText
-    await promise
-    return wire
-  }
-
   send(text: string): void {
     this.#socket.write(maskedFrame(opText, Buffer.from(text)))
   }
@@ -102,7 +98,7 @@ export class Wire {
   }
 
   #read(chunk: Buffer): void {
-    if (!this.#upgraded) {
+    if (!this.#accept) {
       this.#reader.take(chunk)
       return
     }
@@ -111,13 +107,13 @@ export class Wire {
     if (end < 0 || !chunk.subarray(0, accepted.length).equals(accepted)) {
       throw new Error(`an upgrade was refused: ${chunk}`)
     }
-    this.#upgraded()
-    this.#upgraded = null
+    this.#accept()
+    this.#accept = null
     this.#reader.take(chunk.subarray(end + 4))
   }
 
   #take(op: number, bytes: Buffer, from: number, to: number): void {
-    if (op === opText) this.onText(bytes, from, to)
+    if (op === opText) this.#onText(bytes, from, to)
     else if (op === opPing) this.#socket.write(maskedFrame(opPing + 1, bytes.subarray(from, to)))
     else if (op === opClose)
       this.#break(`the server said goodbye with ${to > from ? bytes.readUInt16BE(from) : 'nothing'}`)
