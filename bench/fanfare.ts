@@ -71,6 +71,15 @@ export class Fanfare implements AsyncDisposable {
     return result.conversation.id
   }
 
+  /** How many operations the server has asked its storage for, by its own count. */
+  async storageOperations(): Promise<number> {
+    const headers = { authorization: `Bearer ${apiKey}` }
+    const metrics = await (await fetch(`http://127.0.0.1:${this.port}/metrics`, { headers })).text()
+    const [, count] = /^fanfare_storage_batch_operations_sum (\d+)$/m.exec(metrics) ?? []
+    if (count === undefined) throw new Error('the metrics count no storage operations')
+    return Number(count)
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     return this.#program[Symbol.asyncDispose]()
   }

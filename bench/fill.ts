@@ -3,7 +3,7 @@ import { encodeCursor } from '../src/engine/cursor.ts'
 import { uuidv7 } from '../src/engine/ids.ts'
 import type { ConversationId, UserId } from '../src/protocol/ids.ts'
 import { openSqlite } from '../src/storage/sqlite.ts'
-import type { Storage } from '../src/storage/storage.ts'
+import type { Storage, StorageObserver } from '../src/storage/storage.ts'
 import type { DataFolder } from './fanfare.ts'
 
 /** A conversation, as much as one needs to know to write to it. */
@@ -27,7 +27,8 @@ export class Filling implements AsyncDisposable {
 
   static async open(folder: DataFolder): Promise<Filling> {
     const limits = { maxParticipants: 0, maxConversationsPerUser: 0 }
-    return new Filling(await openSqlite(folder.database, limits, console.error))
+    const observer: StorageObserver = { committed() {}, failed: (_operations, reason) => console.error(reason) }
+    return new Filling(await openSqlite(folder.database, limits, observer))
   }
 
   /** Where the log stands now, as a client would be told. */

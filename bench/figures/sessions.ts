@@ -14,7 +14,7 @@ interface Sizes {
 }
 
 const sizes: Readonly<Record<Scale, Sizes>> = {
-  full: { members: 100, sessions: [100, 1_000, 10_000], messages: 2_000, repeats: 5 },
+  full: { members: 100, sessions: [100, 1_000, 10_000], messages: 1_000, repeats: 3 },
   quick: { members: 10, sessions: [10, 50], messages: 20, repeats: 1 },
 }
 

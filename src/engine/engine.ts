@@ -1,6 +1,6 @@
 /** The engine: what the server decides, without socket, database or broker. It joins the rooms, and sessions and calls enter here. */
 import type { Broker } from '../broker/broker.ts'
-import { FanfareError } from '../protocol/codes.ts'
+import { type ErrorCode, FanfareError } from '../protocol/codes.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Caller } from './call.ts'
 import type { Clock } from './clock.ts'
@@ -8,7 +8,9 @@ import { execute, type Responder } from './commands.ts'
 import type { Config } from './config.ts'
 import { Fanout } from './fanout.ts'
 import { Hub } from './hub.ts'
+import { uuidv7 } from './ids.ts'
 import { Memberships } from './memberships.ts'
+import type { ObservedCommand, Observer } from './observer.ts'
 import { Queues } from './queues.ts'
 import { Retention } from './retention.ts'
 import { Session } from './session.ts'
@@ -23,8 +25,7 @@ export interface Surroundings {
   readonly storage: Storage
   readonly broker: Broker
   readonly tokens: Tokens
-  /** Told of faults of the server's own: what could not be done, and the error. No secret and no message is in it. */
-  readonly onFault: (doing: string, error: unknown) => void
+  readonly observer: Observer
 }
 
 export class Engine {
@@ -32,6 +33,7 @@ export class Engine {
   readonly clock: Clock
   readonly storage: Storage
   readonly tokens: Tokens
+  readonly observer: Observer
   readonly hub: Hub
   readonly typing: Typing
   readonly memberships = new Memberships()
@@ -42,37 +44,42 @@ export class Engine {
   readonly queues: Queues
   readonly #broker: Broker
   readonly #retention: Retention
-  readonly #onFault: Surroundings['onFault']
   #draining = false
   /** Commands that are not answered yet. */
   #underWay = 0
   #whenAnswered: (() => void) | null = null
 
-  private constructor({ config, clock, storage, broker, tokens, onFault }: Surroundings) {
+  private constructor({ config, clock, storage, broker, tokens, observer }: Surroundings) {
     this.config = config
     this.clock = clock
     this.storage = storage
     this.tokens = tokens
     this.#broker = broker
-    this.#onFault = onFault
-    this.hub = new Hub(broker)
-    this.typing = new Typing(clock)
+    this.observer = observer
+    this.hub = new Hub(broker, observer)
+    this.typing = new Typing(clock, broker, uuidv7(clock.now()), observer)
     this.queues = new Queues(config.queuesBytes)
-    this.fanout = new Fanout(storage, broker, this.hub, this.memberships, this.typing)
-    this.#retention = new Retention(storage.events, clock, config.retentionMs, onFault)
+    this.fanout = new Fanout(storage, this.hub, this.memberships, this.typing)
+    this.#retention = new Retention(storage.events, clock, config.retentionMs, observer)
   }
 
   /** Joins the rooms and begins to listen to the broker. */
   static async start(surroundings: Surroundings): Promise<Engine> {
     const engine = new Engine(surroundings)
-    await surroundings.broker.start((publication) => engine.fanout.deliver(publication))
+    await surroundings.broker.start(
+      () => {},
+      () => {},
+    )
     return engine
   }
 
-  /** Begins a session on a new connection from `address`. The transport tells it what comes, and of the connection's end. */
-  open(socket: Socket, address: string): Session {
+  /**
+   * Begins a session on a new connection from `address`, and from a page of `origin` where it is a browser's. The transport tells it what
+   * comes, and of the connection's end.
+   */
+  open(socket: Socket, address: string, origin: string | null): Session {
     this.unconnected.add(address)
-    const session = new Session(this, socket, address)
+    const session = new Session(this, socket, address, origin)
     this.sessions.add(session)
     const limit = this.config.limits.unauthenticatedPerAddress
     if (this.#draining) session.close(4503, `${this.config.drainMs}`)
@@ -95,7 +102,13 @@ export class Engine {
     this.#underWay++
   }
 
-  answered(): void {
+  answered(command: ObservedCommand, error: ErrorCode | null): void {
+    this.observer.answered(command, error)
+    this.done()
+  }
+
+  /** What began is over. */
+  done(): void {
     this.#underWay--
     if (this.#underWay === 0) this.#whenAnswered?.()
   }
@@ -119,7 +132,7 @@ export class Engine {
   /** The error that a caller gets: what is none of the contract's is a fault of ours, told to the operator and not to the caller. */
   toError(error: unknown, doing: string): FanfareError {
     if (error instanceof FanfareError) return error
-    this.#onFault(doing, error)
+    this.observer.fault(doing, error)
     return new FanfareError('internal', 'the server failed to do this; the fault is in its log')
   }
 

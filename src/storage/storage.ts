@@ -15,6 +15,14 @@ import type { Gap } from '../protocol/frames.ts'
 import type { ConversationId, MessageId, UserChannelId, UserId } from '../protocol/ids.ts'
 import type { Conversation, Metadata, RecordEvent, UserChannel } from '../protocol/records.ts'
 
+/** What an adapter tells whoever watches over the server, by plain calls that return at once and never throw. */
+export interface StorageObserver {
+  /** So many operations were done together, in so long a time from their being sent to the database to its answer. */
+  committed(operations: number, ms: number): void
+  /** So many operations were not done, since nothing can be stored just now; nobody was told otherwise. */
+  failed(operations: number, reason: string): void
+}
+
 /** The users who take part in a conversation as of one `version`; each change of participants makes a new version. */
 export interface Membership {
   readonly version: number
@@ -222,6 +230,8 @@ export interface EventStorage {
   read(user: UserId, positions: readonly number[]): Promise<EventsRead | null>
   /** Takes the oldest entries out of the log that are from before `before` (milliseconds), `limit` at most; says how many they were. */
   prune(before: number, limit: number): Promise<number>
+  /** Writes as a commit does, and changes nothing: resolves when something can be stored. */
+  probe(): Promise<void>
 }
 
 export interface UserStorage {

@@ -38,7 +38,8 @@ export function answerNothingHere(request: IncomingMessage, response: ServerResp
 }
 
 /** Refuses to make a WebSocket of the connection, and ends it. */
-export function refuseUpgrade(tcp: Duplex, status: number, code: ErrorCode, message: string): void {
+export function refuseUpgrade(tcp: Duplex, code: ErrorCode, message: string): void {
+  const { status } = errorCodes[code]
   const body = JSON.stringify({ error: new FanfareError(code, message) })
   const retryAfter = status === 503 ? `Retry-After: ${Math.ceil(retryAfterMs / 1000)}\r\n` : ''
   tcp.on('error', () => {})

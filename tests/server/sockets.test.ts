@@ -18,7 +18,7 @@ async function openPair(): Promise<SocketStage> {
   const { engine } = started
   const sessions: Session[] = []
   const { open } = engine
-  engine.open = (socket, address) => keep(sessions, open.call(engine, socket, address))
+  engine.open = (socket, ...from) => keep(sessions, open.call(engine, socket, ...from))
   const pair = started.open()
   const session = sessions[0] as Session
   return {
@@ -48,7 +48,7 @@ async function openWebSocket(): Promise<SocketStage> {
   const sockets: Socket[] = []
   const sessions: Session[] = []
   const { open } = engine
-  engine.open = (socket, address) => keep(sessions, open.call(engine, keep(sockets, socket), address))
+  engine.open = (socket, ...from) => keep(sessions, open.call(engine, keep(sockets, socket), ...from))
   const transport = new WebSocketServer(engine, [])
   const http = createServer().on('upgrade', (request, tcp, head) => transport.upgrade(request, tcp, head))
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
