@@ -2,15 +2,13 @@
  * Crash after crash under load: the real server, killed and started again on one folder and one port, real SDK clients that write and read
  * all the while, half of them through a proxy that cuts their connections besides. What is held in the end is in `verdict.ts`.
  */
-import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { ConversationId, UserId } from '../../../src/protocol/ids.ts'
 import { Random } from '../../../src/testing/random.ts'
 import { startProxy, type TcpProxy } from '../../../src/testing/tcp-proxy.ts'
+import { temporaryFolder } from '../../cli/temporary-folder.ts'
+import { freePort } from '../free-port.ts'
 import { type ServerProcess, spawnServer, startServerProcess } from '../server-process.ts'
 import { Author, type Rooms, throughChat, throughHttp } from './author.ts'
 import { Reader } from './reader.ts'
@@ -53,13 +51,14 @@ const patienceMs = 60_000
 export async function crash({ kills, seed, onKill }: CrashOptions): Promise<CrashReport> {
   const begun = performance.now()
   const random = new Random(seed)
-  const data = mkdtempSync(join(tmpdir(), 'fanfare-crash-'))
-  const port = await freePort(random)
+  using folder = temporaryFolder()
+  const data = folder.in('data')
+  const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   await using proxy = await startProxy({ port, seed })
   await using servers = new Servers(data, port)
-  const stack = new DisposableStack()
-  stack.defer(() => rmSync(data, { recursive: true, force: true }))
+  using stack = new DisposableStack()
+  const page = stack.use(new Page())
 
   const people = [...readers, ...chatAuthors, ...httpAuthors]
   const rooms: Rooms = { people, byTitle: new Map() }
@@ -87,15 +86,27 @@ export async function crash({ kills, seed, onKill }: CrashOptions): Promise<Cras
 
   const weather = new Weather(proxy, new Random(seed + 200))
   let killsWhileStarting = 0
+  const acknowledged = () => authors.reduce((sum, author) => sum + author.acknowledged, 0)
   for (let count = 1; count <= kills; count++) {
-    await servers.killSoon(random)
+    const when = random.next()
+    if (when < 0.15) {
+      await pause(random.below(400))
+    } else {
+      await servers.listening()
+      if (random.next() < 0.8) page.online()
+      // Right after the start, or in the midst of the work, which on a slow machine takes a while to begin.
+      if (when < 0.3) await pause(random.below(60))
+      else await work(acknowledged, 1 + random.below(200))
+    }
     if (!servers.listened) killsWhileStarting++
+    await servers.kill()
     // A page that is reloaded comes back with its cursor.
     if (random.next() < 0.2) chats[random.below(readers.length)]?.reload()
     onKill(count)
     servers.spawn()
   }
   await servers.listening()
+  page.online()
   weather[Symbol.dispose]()
   stopped = true
   const late = await within(written, 'not everything that was sent was answered')
@@ -108,7 +119,6 @@ export async function crash({ kills, seed, onKill }: CrashOptions): Promise<Cras
   late.push(...(await within(allTold(), 'not everything that happened was told')))
   await servers.stop()
   const problems = [...late, ...servers.problems, ...verdict(rooms, found, histories, authors, chats)]
-  stack.dispose()
   return {
     problems,
     kills,
@@ -158,15 +168,7 @@ class Servers implements AsyncDisposable {
     await this.listening()
   }
 
-  /** Kills it while it starts, right after, or in the midst of its work. */
-  async killSoon(random: Random): Promise<void> {
-    const when = random.next()
-    if (when < 0.2) {
-      await pause(random.below(400))
-    } else {
-      await this.listening()
-      await pause(when < 0.4 ? random.below(60) : random.below(1_500))
-    }
+  async kill(): Promise<void> {
     this.#note(await this.current.kill(), null)
   }
 
@@ -180,6 +182,27 @@ class Servers implements AsyncDisposable {
 
   #note({ code, stderr }: { code: number | null; stderr: string }, wanted: number | null): void {
     if (code !== wanted || stderr) this.problems.push(`a server ended with ${code} and said ${JSON.stringify(stderr)}`)
+  }
+}
+
+/** Stands in for a browser's page, which tells of the network: then the SDK need not wait out its delay (C7). */
+class Page implements Disposable {
+  readonly #events = new EventTarget()
+  readonly #global = globalThis as { addEventListener?: unknown; removeEventListener?: unknown }
+
+  constructor() {
+    this.#global.addEventListener = this.#events.addEventListener.bind(this.#events)
+    this.#global.removeEventListener = this.#events.removeEventListener.bind(this.#events)
+  }
+
+  /** The network is back. */
+  online(): void {
+    this.#events.dispatchEvent(new Event('online'))
+  }
+
+  [Symbol.dispose](): void {
+    delete this.#global.addEventListener
+    delete this.#global.removeEventListener
   }
 }
 
@@ -230,21 +253,10 @@ async function seedOldEntries(data: string): Promise<void> {
       SELECT 0, 'update', 'user', 'user/nobody', '{}', '{}' FROM number`)
 }
 
-/**
- * A port that is free, and below those that the system gives to whoever connects: a client that connects again and again to a port on which
- * nothing listens may else be given that very port, and meet itself.
- */
-async function freePort(random: Random): Promise<number> {
-  for (;;) {
-    const port = 20_000 + random.below(12_000)
-    const listener = createServer().listen(port, '127.0.0.1')
-    const isFree = await once(listener, 'listening').then(
-      () => true,
-      () => false,
-    )
-    listener.close()
-    if (isFree) return port
-  }
+/** Until so much more is acknowledged, or for a while. */
+async function work(acknowledged: () => number, more: number): Promise<void> {
+  const wanted = acknowledged() + more
+  for (const until = performance.now() + 2_000; acknowledged() < wanted && performance.now() < until; ) await pause(5)
 }
 
 /** Nothing, or a sentence where it takes too long or fails. */
