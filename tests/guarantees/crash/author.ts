@@ -31,7 +31,7 @@ export function throughChat(chat: Chat): Voice {
 
 const tryAgainMs = 25
 
-/** Over HTTP, by an application that tries again at once: it is there when the server has just come up. */
+/** Over HTTP, by an application that tries again at once, until `onRetry` throws: it is there when the server has just come up. */
 export function throughHttp(url: string, user: UserId, onRetry: () => void): Voice {
   const untilAnswered = async <N extends CommandName>(command: N, args: Args<N>): Promise<Result<N>> => {
     for (;;) {

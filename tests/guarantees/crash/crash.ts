@@ -6,13 +6,15 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { ConversationId, UserId } from '../../../src/protocol/ids.ts'
 import { Random } from '../../../src/testing/random.ts'
-import { startProxy, type TcpProxy } from '../../../src/testing/tcp-proxy.ts'
+import { startProxy } from '../../../src/testing/tcp-proxy.ts'
 import { temporaryFolder } from '../../cli/temporary-folder.ts'
 import { freePort } from '../free-port.ts'
-import { type ServerProcess, spawnServer, startServerProcess } from '../server-process.ts'
+import { startServerProcess } from '../server-process.ts'
 import { Author, type Rooms, throughChat, throughHttp } from './author.ts'
 import { Reader } from './reader.ts'
+import { Servers } from './servers.ts'
 import { type History, hasAll, readHistory, readRooms, verdict } from './verdict.ts'
+import { Page, Weather } from './weather.ts'
 
 export interface CrashOptions {
   readonly kills: number
@@ -70,21 +72,29 @@ export async function crash({ kills, seed, onKill }: CrashOptions): Promise<Cras
   )
   await Promise.all(chats.map((chat) => chat.connected()))
   let retries = 0
+  let over = false
+  stack.defer(() => {
+    over = true
+  })
+  const retried = () => {
+    if (over) throw new Error('the test is over')
+    retries++
+  }
   const authors = [
     ...chatAuthors.map((user, index) => {
       const { chat } = chats[readers.length + index] as Reader
       return new Author(user, throughChat(chat), new Random(seed + index), rooms)
     }),
     ...httpAuthors.map((user, index) => {
-      const voice = throughHttp(url, user, () => retries++)
+      const voice = throughHttp(url, user, retried)
       return new Author(user, voice, new Random(seed + 100 + index), rooms)
     }),
   ]
   let stopped = false
-  const written = Promise.all(authors.map((author) => author.write(() => stopped)))
+  const written = Promise.all(authors.map((author) => author.write(() => stopped || over)))
   written.catch(() => {})
 
-  const weather = new Weather(proxy, new Random(seed + 200))
+  const weather = stack.use(new Weather(proxy, new Random(seed + 200)))
   let killsWhileStarting = 0
   const acknowledged = () => authors.reduce((sum, author) => sum + author.acknowledged, 0)
   for (let count = 1; count <= kills; count++) {
@@ -130,115 +140,6 @@ export async function crash({ kills, seed, onKill }: CrashOptions): Promise<Cras
     sessions: chats.reduce((sum, chat) => sum + chat.sessions, 0),
     events: [...histories.values()].reduce((sum, { events }) => sum + events.length, 0),
     seconds: Math.round((performance.now() - begun) / 100) / 10,
-  }
-}
-
-/** One server after the other on the same folder. */
-class Servers implements AsyncDisposable {
-  readonly problems: string[] = []
-  readonly #data: string
-  readonly #port: number
-  #current: ServerProcess | null = null
-
-  constructor(data: string, port: number) {
-    this.#data = data
-    this.#port = port
-  }
-
-  get current(): ServerProcess {
-    if (!this.#current) throw new Error('no server was started')
-    return this.#current
-  }
-
-  /** Whether the present one ever listened. */
-  get listened(): boolean {
-    return this.current.url !== ''
-  }
-
-  spawn(): void {
-    this.#current = spawnServer(this.#data, { port: this.#port })
-  }
-
-  listening(): Promise<void> {
-    return this.current.listening
-  }
-
-  async start(): Promise<void> {
-    this.spawn()
-    await this.listening()
-  }
-
-  async kill(): Promise<void> {
-    this.#note(await this.current.kill(), null)
-  }
-
-  async stop(): Promise<void> {
-    this.#note(await this.current.stop(), 0)
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#current?.[Symbol.asyncDispose]()
-  }
-
-  #note({ code, stderr }: { code: number | null; stderr: string }, wanted: number | null): void {
-    if (code !== wanted || stderr) this.problems.push(`a server ended with ${code} and said ${JSON.stringify(stderr)}`)
-  }
-}
-
-/** Stands in for a browser's page, which tells of the network: then the SDK need not wait out its delay (C7). */
-class Page implements Disposable {
-  readonly #events = new EventTarget()
-  readonly #global = globalThis as { addEventListener?: unknown; removeEventListener?: unknown }
-
-  constructor() {
-    this.#global.addEventListener = this.#events.addEventListener.bind(this.#events)
-    this.#global.removeEventListener = this.#events.removeEventListener.bind(this.#events)
-  }
-
-  /** The network is back. */
-  online(): void {
-    this.#events.dispatchEvent(new Event('online'))
-  }
-
-  [Symbol.dispose](): void {
-    delete this.#global.addEventListener
-    delete this.#global.removeEventListener
-  }
-}
-
-/** Cuts connections now and then, each time otherwise. */
-class Weather implements Disposable {
-  cuts = 0
-  readonly #proxy: TcpProxy
-  readonly #random: Random
-  #timer: NodeJS.Timeout
-
-  constructor(proxy: TcpProxy, random: Random) {
-    this.#proxy = proxy
-    this.#random = random
-    this.#timer = setTimeout(() => this.#strike(), 500)
-  }
-
-  [Symbol.dispose](): void {
-    clearTimeout(this.#timer)
-    this.#proxy.set('both', { cutAfterBytes: Number.POSITIVE_INFINITY })
-  }
-
-  #strike(): void {
-    const connections = [...this.#proxy.connections]
-    if (connections.length > 0) {
-      const connection = this.#random.pick(connections)
-      const cutAfterBytes = this.#random.below(3_000)
-      this.#random.pick([
-        () => connection.cut(),
-        () => connection.reset(),
-        () => connection.set('toClient', { cutAfterBytes }),
-        () => connection.set('toServer', { cutAfterBytes }),
-        () => this.#proxy.reset(),
-      ])()
-      this.cuts++
-    }
-    this.#timer = setTimeout(() => this.#strike(), 200 + this.#random.below(1_500))
   }
 }
 
