@@ -74,7 +74,8 @@ export type Publication = EntryPublication | TypingPublication | TypingQuestion 
 export interface Broker {
   /**
    * Begins. `receive` is called for each publication of another node under a topic that this node has asked for, or to everybody; never
-   * for its own. What one node publishes comes in its order. `interrupted` is called when something may have been lost.
+   * for its own. What one node publishes comes in its order. `interrupted` is called when something may have been lost, once what is
+   * published from then on comes: what is read from storage after it leaves no hole between.
    */
   start(receive: (publication: Publication) => void, interrupted: () => void): Promise<void>
   /** From now on, or soon after, what is published under the topic comes here. Each call is undone by one of `unsubscribe`. */

@@ -1,8 +1,8 @@
 /** The command: which part of it is meant, and how it ends. */
 import { readFileSync } from 'node:fs'
 import { OperatorError } from '../engine/operator-error.ts'
+import type { Environment } from './environment.ts'
 import { help } from './help.ts'
-import type { Environment } from './settings.ts'
 
 /** Something must be put right by whoever runs the command. */
 const operatorExitCode = 2

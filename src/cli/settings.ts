@@ -1,11 +1,9 @@
 /** What the command line and the environment say, read by the table of options: the command line wins, then the variable. */
 import { parseArgs } from 'node:util'
 import { OperatorError } from '../engine/operator-error.ts'
+import { type Environment, readGivenSecret } from './environment.ts'
 import type { Kind } from './kind.ts'
 import { type Command, type Option, type options, optionsOf, variableOf } from './options.ts'
-
-/** The environment: `process.env`, or a test's own. */
-export type Environment = Readonly<Record<string, string | undefined>>
 
 /** A value for every option of the table. */
 export type Settings = {
@@ -28,18 +26,30 @@ function readOption(
 ): unknown {
   const variable = variableOf(option)
   if (given) {
+    const source = `--${option.name}`
     const text = option.kind.repeatable ? given.join(',') : given.at(-1)!
-    return readValue(command, `--${option.name}`, text, option.kind)
+    if (option.isSecret?.(text)) {
+      throw misuse(
+        command,
+        `${source} holds a secret, which whoever lists the processes sees; set ${variable} or ${variable}_FILE`,
+      )
+    }
+    return readValue(command, source, text, option)
+  }
+  if (option.isSecret) {
+    const secret = readGivenSecret(variable, environment)
+    return secret ? readValue(command, secret.source, secret.text, option) : option.default
   }
   const text = environment[variable]
   // Compose files and shells can't take a variable away, only empty it.
-  return text ? readValue(command, variable, text, option.kind) : option.default
+  return text ? readValue(command, variable, text, option) : option.default
 }
 
-function readValue<Value>(command: Command, source: string, text: string, kind: Kind<Value>): Value {
-  const value = kind.read(text)
-  if (value === undefined) throw misuse(command, `${source} is ${JSON.stringify(text)}, but it takes ${kind.takes}`)
-  return value
+function readValue<Value>(command: Command, source: string, text: string, option: Option<Value>): Value {
+  const value = option.kind.read(text)
+  if (value !== undefined) return value
+  const was = option.isSecret ? 'is something else' : `is ${JSON.stringify(text)}`
+  throw misuse(command, `${source} ${was}, but it takes ${option.kind.takes}`)
 }
 
 /** The texts that each option was given, by its name. */

@@ -48,6 +48,9 @@ export class Session {
   /** Bytes of what it missed that the peer has not taken yet. */
   #missedBytes = 0
   #cancelTimer: () => void
+  #tokensGiven = 0
+  #tokenInForce = 0
+  #expiresAt = 0
 
   /** Made by `Engine.open` for each connection. */
   constructor(engine: Engine, socket: Socket, address: string, origin: string | null) {
@@ -146,12 +149,23 @@ export class Session {
     })
   }
 
-  /** The token now ends at `at` (milliseconds); the session is closed with 4401 then, unless it is given another (S4). */
-  expireAt(at: number): void {
-    if (this.#state === 'closed') return
+  /** A token was given, which is yet to be checked. Gives its number: of several that are good the one given last counts (S4). */
+  tokenGiven(): number {
+    return ++this.#tokensGiven
+  }
+
+  /**
+   * That token is good until `at` (milliseconds); the session is closed with 4401 then, unless it is given another (S4). Gives the end
+   * that now holds: a later token's, where the check of this one took longer.
+   */
+  expireAt(at: number, token = this.tokenGiven()): number {
+    if (this.#state === 'closed' || token < this.#tokenInForce) return this.#expiresAt
     const { clock } = this.#engine
+    this.#tokenInForce = token
+    this.#expiresAt = at
     this.#cancelTimer()
     this.#cancelTimer = clock.after(at - clock.now(), () => this.close(4401))
+    return at
   }
 
   /** Ends the session; the peer reads the code, and what there is to say besides. Calling it again does nothing. */
@@ -235,7 +249,7 @@ export class Session {
       const refusal = this.#engine.toError(error, 'connect')
       this.#engine.observer.answered('connect', refusal.code)
       responder.error(refusal)
-      if (error instanceof Refusal) return this.close(error.closeCode)
+      if (error instanceof Refusal) return this.close(error.closeCode, error.closeDetail)
       this.#state = 'new'
     }
     const early = this.#early

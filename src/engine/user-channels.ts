@@ -38,6 +38,11 @@ export class Refusal extends FanfareError {
     super(error.code, error.message, error.details)
     this.closeCode = closeCode
   }
+
+  /** What stands behind the reason of the close: when to come back, where the code has a time for it. */
+  get closeDetail(): string {
+    return this.closeCode === 4503 ? `${this.details?.retry_after_ms}` : ''
+  }
 }
 
 /** A channel to be made, or a name to rotate to. */
@@ -70,7 +75,8 @@ export async function claimOf(engine: Engine, { token, channel }: Args<'connect'
   }
   if (token === undefined) return { channel: channel as string }
   return engine.tokens.verify(token).catch((error: FanfareError) => {
-    throw new Refusal(4401, error)
+    // The token may well be good: nobody can tell now.
+    throw new Refusal(error.code === 'unavailable' ? 4503 : 4401, error)
   })
 }
 

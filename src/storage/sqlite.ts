@@ -1,8 +1,8 @@
 /** Storage in an embedded SQLite database: this thread's side, which sends operations to the thread that owns the database. */
 import { Worker } from 'node:worker_threads'
 import { FanfareError } from '../protocol/codes.ts'
+import { type Nouns, operations } from './sql/operations.ts'
 import type { Outcome, Request } from './sqlite/batch.ts'
-import type { Nouns } from './sqlite/operations.ts'
 import type { Answer, Opened, WorkerOptions } from './sqlite/worker.ts'
 import { DatabaseUnusable, type Storage, type StorageLimits, type StorageObserver } from './storage.ts'
 
@@ -10,27 +10,6 @@ interface Pending {
   readonly request: Request
   readonly resolve: (value: never) => void
   readonly reject: (error: Error) => void
-}
-
-/** The verbs of each noun, for this thread has only their types. */
-const verbs: { readonly [Noun in keyof Nouns]: { readonly [Verb in keyof Nouns[Noun]]: true } } = {
-  conversations: {
-    create: true,
-    get: true,
-    list: true,
-    update: true,
-    delete: true,
-    addParticipants: true,
-    removeParticipants: true,
-    setAdmins: true,
-    participants: true,
-    membership: true,
-  },
-  messages: { create: true, edit: true, delete: true, list: true },
-  readMarkers: { move: true, unread: true },
-  events: { list: true, missed: true, read: true, prune: true, probe: true },
-  users: { put: true, get: true },
-  userChannels: { current: true, admit: true, admitListener: true, rotate: true },
 }
 
 /** What clients are told when the database has failed. */
@@ -57,7 +36,8 @@ export async function openSqlite(file: string, limits: StorageLimits, observer: 
   const thread = new StorageThread(worker, observer)
   return {
     ...(Object.fromEntries(
-      Object.entries(verbs).map(([noun, names]) => [noun, thread.operations(noun, Object.keys(names))]),
+      // Of what is done in the other thread, only the names are of use here.
+      Object.entries(operations(limits)).map(([noun, verbs]) => [noun, thread.operations(noun, Object.keys(verbs))]),
     ) as unknown as Nouns),
     ...opened,
     close: () => thread.close(),

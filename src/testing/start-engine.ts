@@ -7,7 +7,7 @@ import type { Clock } from '../engine/clock.ts'
 import { type Config, defaultConfig, type Limits } from '../engine/config.ts'
 import { Engine } from '../engine/engine.ts'
 import type { Observer } from '../engine/observer.ts'
-import { Tokens } from '../engine/tokens.ts'
+import { Tokens, type TokenTrust } from '../engine/tokens.ts'
 import type { UserId } from '../protocol/ids.ts'
 import { openSqlite } from '../storage/sqlite.ts'
 import type { Storage } from '../storage/storage.ts'
@@ -18,7 +18,7 @@ export interface TestEngineOptions extends Partial<Omit<Config, 'limits'>> {
   readonly limits?: Partial<Limits>
   /** Stands before the storage at each start. */
   readonly observe?: (storage: Storage) => Storage
-  readonly tokens?: (clock: Clock) => Tokens
+  readonly tokens?: (trust: TokenTrust, clock: Clock, onFault: (doing: string, error: unknown) => void) => Tokens
 }
 
 export interface TestEngine extends AsyncDisposable {
@@ -48,11 +48,11 @@ const unobserved: Observer = {
   fault() {},
 }
 
-const secret = 'token-secret-of-a-test-32-bytes-long'
+const trust = { secret: 'token-secret-of-a-test-32-bytes-long', jwksUrl: null, issuer: null, audiences: [] }
 
 /** Starts an engine that ends with its scope: `await using started = await startEngine()`. */
 export async function startEngine(options: TestEngineOptions = {}): Promise<TestEngine> {
-  const { limits, observe = (storage) => storage, tokens = (clock) => new Tokens(secret, clock), ...others } = options
+  const { limits, observe = (storage) => storage, tokens = (...given) => new Tokens(...given), ...others } = options
   const config = { ...defaultConfig, ...others, limits: { ...defaultConfig.limits, ...limits } }
   const folder = await mkdtemp(join(tmpdir(), 'fanfare-'))
   const faults: unknown[] = []
@@ -72,7 +72,7 @@ export async function startEngine(options: TestEngineOptions = {}): Promise<Test
       clock,
       storage: observe(storage),
       broker: new LocalBroker(),
-      tokens: tokens(clock),
+      tokens: tokens(trust, clock, (_doing, error) => faults.push(error)),
       observer: { ...unobserved, fault: (_doing, error) => faults.push(error) },
     })
   }

@@ -20,13 +20,14 @@ export type Pages = (request: IncomingMessage, response: ServerResponse, byBacke
 
 export class HttpServer {
   readonly #engine: Engine
-  readonly #apiKey: Buffer
+  /** Only their digests are kept. */
+  readonly #apiKeys: readonly Buffer[]
   readonly #origins: readonly string[]
   readonly #pages: Pages
 
-  constructor(engine: Engine, apiKey: string, origins: readonly string[], pages: Pages) {
+  constructor(engine: Engine, apiKeys: readonly string[], origins: readonly string[], pages: Pages) {
     this.#engine = engine
-    this.#apiKey = digest(apiKey)
+    this.#apiKeys = apiKeys.map(digest)
     this.#origins = origins
     this.#pages = pages
   }
@@ -111,8 +112,10 @@ export class HttpServer {
     return credential !== null && this.#isApiKey(credential)
   }
 
+  /** Compared with each of them, be the first the right one: how long it takes tells nothing. */
   #isApiKey(credential: string): boolean {
-    return timingSafeEqual(digest(credential), this.#apiKey)
+    const given = digest(credential)
+    return this.#apiKeys.filter((key) => timingSafeEqual(key, given)).length > 0
   }
 
   /** What a browser needs to let a page of an allowed origin read the answer. */
@@ -121,6 +124,8 @@ export class HttpServer {
     if (headers.origin === undefined) return
     response.setHeader('access-control-allow-origin', headers.origin)
     response.setHeader('access-control-allow-headers', 'authorization, content-type')
+    // Else the page could not read when to come back.
+    response.setHeader('access-control-expose-headers', 'retry-after')
     response.setHeader('access-control-max-age', '600')
   }
 

@@ -39,6 +39,8 @@ export class WebSocketServer {
       clientTracking: false,
       // Compression costs memory for each session and leaks lengths of what stands beside a secret.
       perMessageDeflate: false,
+      // There are no subprotocols here, and `ws` would echo the first one that is offered, which may be somebody's secret.
+      handleProtocols: () => false,
       maxPayload: engine.config.limits.frameBytes,
       maxFragments: mostFragments,
       maxBufferedChunks: mostBufferedChunks,

@@ -47,7 +47,7 @@ export class World implements AsyncDisposable {
       retentionMs: settings.retentionMs,
       listeners: true,
       observe: (storage) => world.#observed.observe(storage),
-      tokens: (clock) => new PlainTokens('plain-tokens-need-no-secret-but-a-long-one', clock),
+      tokens: (...given) => new PlainTokens(...given),
     })
     return world
   }
