@@ -12,7 +12,7 @@ import { readSettings } from './settings.ts'
 /** Reads and checks everything first, and only then makes the data folder and the secrets where they are missing. */
 export function serverOptions(command: Command, args: readonly string[], environment: Environment): ServerOptions {
   const settings = readSettings(command, args, environment)
-  const { host, port, data, brokerUrl, origins, noLimits: unlimited, ...others } = settings
+  const { host, port, data, brokerUrl, origins, trustedProxies, noLimits: unlimited, ...others } = settings
   const { jwksUrl, tokenIssuer: issuer, tokenAudience: audiences, ...configured } = others
   const { listeners, conversations, queueBytes, queuesBytes, retentionDays, drainMs, ...more } = configured
   const { logLevel, metricsPort, metricsHost, ...limits } = more
@@ -48,6 +48,7 @@ export function serverOptions(command: Command, args: readonly string[], environ
     apiKeys,
     brokerUrl,
     origins,
+    trustedProxies,
     config,
     log,
     metrics,

@@ -11,6 +11,8 @@ import { commands, execute, observed, type Responder } from './commands.ts'
 import { decodeCursor } from './cursor.ts'
 import type { Engine } from './engine.ts'
 import { uuidv7 } from './ids.ts'
+import { networkOf } from './network.ts'
+import { type Pace, tooFast } from './rates.ts'
 import type { Socket } from './socket.ts'
 import { type Admission, admissionOf, askAdmission, claimOf, Refusal } from './user-channels.ts'
 
@@ -20,6 +22,8 @@ export const connectTimeoutMs = 10_000
 export const pingIntervalMs = 25_000
 /** A session that the server could not catch up comes back after this long. */
 const retryAfterFaultMs = 1_000
+/** Who has too many sessions is to come back no sooner: one may have ended by then. */
+const retryAfterCrowdMs = 10_000
 /** Commands that may wait for the reply to `connect`. */
 const earlyCommands = 100
 
@@ -38,6 +42,8 @@ export class Session {
   readonly address: string
   /** The page's that it came from; null where it is no browser's. */
   readonly origin: string | null
+  /** How fast its commands may come (L3); null where there is no limit. */
+  readonly pace: Pace | null
   readonly #engine: Engine
   readonly #socket: Socket
   readonly #beganAt: number
@@ -65,6 +71,7 @@ export class Session {
     this.origin = origin
     this.#beganAt = engine.clock.now()
     this.id = `session/${uuidv7(this.#beganAt)}`
+    this.pace = engine.rates.newPace()
     this.#cancelTimer = engine.clock.after(connectTimeoutMs, () => this.close(4401))
   }
 
@@ -97,7 +104,7 @@ export class Session {
     if (this.closed || this.#engine.draining) return
     const frame = decodeCommand(text)
     if (typeof frame === 'string') this.close(4400)
-    else this.#take(frame)
+    else if (this.#isInTime(frame)) this.#take(frame)
   }
 
   /** A binary frame came, which is never a command (W1). */
@@ -194,9 +201,34 @@ export class Session {
       this.#engine.hub.detach(this.#user as UserId, this)
       this.#engine.typing.forget(this)
     } else {
-      this.#engine.unconnected.remove(this.address)
+      this.#engine.unconnected.remove(networkOf(this.address))
     }
     this.#engine.observer.sessionEnded(this, code, this.#engine.clock.now() - this.#beganAt)
+  }
+
+  /** Whether the command comes no faster than it may. Else it is refused, or merged where it is typing (L3). */
+  #isInTime(frame: CommandFrame): boolean {
+    const { pace } = this
+    if (!pace) return true
+    const now = this.#engine.clock.now()
+    const isTyping = frame.command === 'typing'
+    const waitMs = isTyping ? pace.typing(now) : pace.command(now)
+    if (waitMs === 0) return true
+    if (isTyping) this.#mergeTyping(frame)
+    else this.#responder(frame).error(tooFast('commands', waitMs))
+    this.#engine.observer.answered(observed(frame.command), isTyping ? null : 'rate_limited')
+    if (pace.excessive) this.close(4429)
+    return false
+  }
+
+  /** What was told last holds on; but who has finished has, lest he seem to type for some seconds more (T5). */
+  #mergeTyping(frame: CommandFrame): void {
+    const { args } = frame
+    const conversation = args?.conversation as ConversationId
+    if (args?.event === 'finished' && this.typingIn.has(conversation)) {
+      this.#engine.typing.set(conversation, this.#user as UserId, 'finished', this)
+    }
+    this.#responder(frame).result({})
   }
 
   #take(frame: CommandFrame): void {
@@ -280,7 +312,7 @@ export class Session {
   }
 
   #attach({ user, listener, expiresAt, rotatedAt }: Admission): void {
-    this.#engine.unconnected.remove(this.address)
+    this.#engine.unconnected.remove(networkOf(this.address))
     this.#state = 'connected'
     this.#user = user
     this.#listener = listener
@@ -312,7 +344,9 @@ export class Session {
     const same = this.#engine.hub.sessions(user).filter((session) => session.listener === listener)
     if (limit > 0 && same.length >= limit) {
       const what = listener ? 'listeners' : 'sessions'
-      throw new Refusal(4429, new FanfareError('rate_limited', `${user} has ${limit} ${what}, the most there may be`))
+      const details = { retry_after_ms: retryAfterCrowdMs }
+      const text = `${user} has ${limit} ${what}, the most there may be`
+      throw new Refusal(4429, new FanfareError('rate_limited', text, details))
     }
   }
 }
