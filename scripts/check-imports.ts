@@ -18,7 +18,7 @@ interface Room {
   readonly uses: readonly string[]
 }
 
-const seams = ['storage seam', 'broker seam', 'socket seam', 'clock']
+const seams = ['storage seam', 'broker seam', 'socket seam', 'clock', 'observer seam']
 const adapters = ['sqlite', 'brokers']
 
 /** The plan. A file belongs to the first room that holds it, so the seams stand before the folders that they live in. */
@@ -29,11 +29,13 @@ const rooms: readonly Room[] = [
   { name: 'broker seam', holds: ['src/broker/broker.ts'], knows: ['protocol'], uses: [] },
   { name: 'socket seam', holds: ['src/engine/socket.ts'], knows: ['protocol'], uses: [] },
   { name: 'clock', holds: ['src/engine/clock.ts'], knows: ['protocol'], uses: [] },
+  { name: 'observer seam', holds: ['src/engine/observer.ts'], knows: ['protocol'], uses: [] },
 
+  { name: 'sql', holds: ['src/storage/sql/'], knows: ['protocol', 'storage seam'], uses: ['node:crypto'] },
   {
     name: 'sqlite',
     holds: ['src/storage/sqlite.ts', 'src/storage/sqlite/'],
-    knows: ['protocol', 'storage seam'],
+    knows: ['protocol', 'storage seam', 'sql'],
     uses: ['node:*'],
   },
   {
@@ -46,15 +48,21 @@ const rooms: readonly Room[] = [
   { name: 'engine', holds: ['src/engine/'], knows: ['protocol', ...seams], uses: ['zod', 'jose', 'node:crypto'] },
   { name: 'transport', holds: ['src/transport/'], knows: ['protocol', ...seams, 'engine'], uses: ['ws', 'node:*'] },
   {
+    name: 'operator',
+    holds: ['src/operator/'],
+    knows: ['protocol', ...seams],
+    uses: ['pino', 'prom-client', 'node:*'],
+  },
+  {
     name: 'server',
     holds: ['src/server.ts'],
-    knows: ['protocol', ...seams, ...adapters, 'engine', 'transport'],
+    knows: ['protocol', ...seams, ...adapters, 'engine', 'transport', 'operator'],
     uses: ['node:*'],
   },
   {
     name: 'cli',
     holds: ['src/cli/'],
-    knows: ['protocol', ...seams, ...adapters, 'engine', 'transport', 'server', 'client'],
+    knows: ['protocol', ...seams, ...adapters, 'engine', 'transport', 'operator', 'server', 'client'],
     uses: ['*'],
   },
 
@@ -63,7 +71,7 @@ const rooms: readonly Room[] = [
   {
     name: 'testing',
     holds: ['src/testing/'],
-    knows: ['protocol', ...seams, ...adapters, 'engine', 'transport', 'server', 'client'],
+    knows: ['protocol', ...seams, ...adapters, 'engine', 'transport', 'operator', 'server', 'client'],
     uses: ['*'],
   },
 ]

@@ -4,18 +4,24 @@
  * reason an option that holds one comes from the environment only.
  */
 import { defaultConfig, type Limits } from '../engine/config.ts'
+import { type LogLevel, logLevels } from '../operator/log-level.ts'
 import {
   choice,
+  claim,
+  claims,
   count,
   flag,
   folder,
   host,
   type Kind,
+  keysUrl,
   loopbackHost,
   milliseconds,
   natsUrl,
+  optionalPort,
   origins,
   port,
+  proxies,
 } from './kind.ts'
 
 /** The commands that take options. */
@@ -60,6 +66,38 @@ const limits: { readonly [Name in keyof Limits]: Option<number> } = {
     'max-typing-watches-per-session',
     'conversations whose typing one session watches',
   ),
+  commandsPerSecond: limit(
+    'commandsPerSecond',
+    'max-commands-per-second',
+    'commands of a session in a second, and calls over HTTP of a user',
+  ),
+  commandsBurst: limit('commandsBurst', 'max-commands-burst', 'commands of a session at once, before that rate holds'),
+  messagesPerSecond: limit(
+    'messagesPerSecond',
+    'max-messages-per-second',
+    'messages that a user sends or edits in a second',
+  ),
+  messagesBurst: limit('messagesBurst', 'max-messages-burst', 'messages of a user at once, before that rate holds'),
+  typingPerSecond: limit(
+    'typingPerSecond',
+    'max-typing-per-second',
+    'changes of typing that a session tells in a second',
+  ),
+  typingBurst: limit(
+    'typingBurst',
+    'max-typing-burst',
+    'changes of typing of a session at once, before that rate holds',
+  ),
+  sessionsPerSecondPerAddress: limit(
+    'sessionsPerSecondPerAddress',
+    'max-sessions-per-second-per-address',
+    'new sessions of one address in a second',
+  ),
+  sessionsBurstPerAddress: limit(
+    'sessionsBurstPerAddress',
+    'max-sessions-burst-per-address',
+    'new sessions of one address at once, before that rate holds',
+  ),
 }
 
 export const options = {
@@ -98,6 +136,34 @@ export const options = {
     kind: origins,
     default: [],
     help: "Whose pages a browser may connect from, besides the server's own. May be given several times.",
+    commands: everywhere,
+  } satisfies Option<readonly string[]>,
+  trustedProxies: {
+    name: 'trusted-proxies',
+    kind: proxies,
+    default: [],
+    help: 'The reverse proxies in front of the server: what they say in X-Forwarded-For is believed. May be given several times.',
+    commands: everywhere,
+  } satisfies Option<readonly string[]>,
+  jwksUrl: {
+    name: 'jwks-url',
+    kind: keysUrl,
+    default: null,
+    help: 'Where the public keys are that tokens are signed with (RS256, ES256 or EdDSA): a JWKS.',
+    commands: everywhere,
+  } satisfies Option<string | null>,
+  tokenIssuer: {
+    name: 'token-issuer',
+    kind: claim,
+    default: null,
+    help: 'Who must have made a token: what it has as iss.',
+    commands: everywhere,
+  } satisfies Option<string | null>,
+  tokenAudience: {
+    name: 'token-audience',
+    kind: claims,
+    default: [],
+    help: 'Whom a token must be made for: one of these must be in its aud. May be given several times.',
     commands: everywhere,
   } satisfies Option<readonly string[]>,
   listeners: {
@@ -143,6 +209,27 @@ export const options = {
     help: 'Over how many milliseconds the sessions of a server that ends are told to come back.',
     commands: everywhere,
   } satisfies Option<number>,
+  logLevel: {
+    name: 'log-level',
+    kind: choice(logLevels),
+    default: 'info',
+    help: 'How much the log tells; debug has a line for each session that comes and goes.',
+    commands: everywhere,
+  } satisfies Option<LogLevel>,
+  metricsPort: {
+    name: 'metrics-port',
+    kind: optionalPort,
+    default: null,
+    help: 'A port for /metrics, where it needs no key; without one it is on the main port, for the API key.',
+    commands: everywhere,
+  } satisfies Option<number | null>,
+  metricsHost: {
+    name: 'metrics-host',
+    kind: host,
+    default: '127.0.0.1',
+    help: 'Where that port is. Whoever reaches it reads the metrics.',
+    commands: everywhere,
+  } satisfies Option<string>,
   noLimits: {
     name: 'no-limits',
     kind: flag,

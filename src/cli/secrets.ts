@@ -36,22 +36,42 @@ export const secrets = {
   apiKey: {
     variable: 'FANFARE_API_KEY',
     file: 'api-key',
-    help: "What the application's backend shows when it calls the server itself: visible ASCII characters, no space.",
-    flaw: (secret) => (/^[!-~]+$/.test(secret) ? null : 'is empty, or has other characters than visible ASCII'),
+    help: "What the application's backend shows when it calls the server itself: visible ASCII characters. Several with commas or lines.",
+    flaw(secret) {
+      const keys = keysIn(secret)
+      return keys.length > 0 && keys.every((key) => /^[!-~]+$/.test(key))
+        ? null
+        : 'is empty, or has other characters than visible ASCII'
+    },
   },
 } satisfies Record<string, Secret>
 
 /** The secret that the environment gives, or that the data folder keeps; where there is none, a new one, kept from now on. */
 export function readSecret(secret: Secret, dataFolder: string, environment: Environment): string {
-  const { text, source, remedy } = find(secret, dataFolder, environment)
-  const flaw = secret.flaw(text)
-  if (flaw) throw new OperatorError(`${source} ${flaw}; ${remedy}`)
+  return checked(secret, readGivenSecret(secret.variable, environment) ?? kept(secret, dataFolder))
+}
+
+/** The secret that the environment gives, or null; what the data folder keeps counts as little as what was never made. */
+export function readSecretIfGiven(secret: Secret, environment: Environment): string | null {
+  const found = readGivenSecret(secret.variable, environment)
+  return found && checked(secret, found)
+}
+
+/** The keys that stand in one text, parted by commas or line ends: any of them is good, so that one can be replaced without a break. */
+export function keysIn(text: string): string[] {
+  return text
+    .split(/[,\n]/)
+    .map((key) => key.trim())
+    .filter((key) => key !== '')
+}
+
+function checked({ flaw }: Secret, { text, source, remedy }: GivenSecret): string {
+  const wrong = flaw(text)
+  if (wrong) throw new OperatorError(`${source} ${wrong}; ${remedy}`)
   return text
 }
 
-function find({ variable, file }: Secret, dataFolder: string, environment: Environment): GivenSecret {
-  const given = readGivenSecret(variable, environment)
-  if (given) return given
+function kept({ file }: Secret, dataFolder: string): GivenSecret {
   const path = join(dataFolder, file)
   return {
     text: readKept(path) ?? keep(path),

@@ -1,10 +1,10 @@
 /** Storage in an embedded SQLite database: this thread's side, which sends operations to the thread that owns the database. */
 import { Worker } from 'node:worker_threads'
 import { FanfareError } from '../protocol/codes.ts'
+import { type Nouns, operations } from './sql/operations.ts'
 import type { Outcome, Request } from './sqlite/batch.ts'
-import type { Nouns } from './sqlite/operations.ts'
 import type { Answer, Opened, WorkerOptions } from './sqlite/worker.ts'
-import { DatabaseUnusable, type Storage, type StorageLimits } from './storage.ts'
+import { DatabaseUnusable, type Storage, type StorageLimits, type StorageObserver } from './storage.ts'
 
 interface Pending {
   readonly request: Request
@@ -12,44 +12,17 @@ interface Pending {
   readonly reject: (error: Error) => void
 }
 
-/** The verbs of each noun, for this thread has only their types. */
-const verbs: { readonly [Noun in keyof Nouns]: { readonly [Verb in keyof Nouns[Noun]]: true } } = {
-  conversations: {
-    create: true,
-    get: true,
-    list: true,
-    update: true,
-    delete: true,
-    addParticipants: true,
-    removeParticipants: true,
-    setAdmins: true,
-    participants: true,
-    membership: true,
-  },
-  messages: { create: true, edit: true, delete: true, list: true },
-  readMarkers: { move: true, unread: true },
-  events: { list: true, missed: true, read: true, prune: true },
-  users: { put: true, get: true },
-  userChannels: { current: true, admit: true, admitListener: true, rotate: true },
-}
-
 /** What clients are told when the database has failed. */
 const failed =
   'the database has failed and takes nothing more; what was acknowledged is kept; ' +
   'whoever runs the server must check its disk and start it again'
-/** While a trouble lasts, the operator is told once in so long. */
-const tellAgainMs = 60_000
 
 /**
  * Opens or makes the database `file`, whose folder must exist. Rejects with `DatabaseUnusable` when it is another server's, of a
- * newer version, or can't be written; then nothing was changed. `tell` is called with what the operator must know: that the disk is full,
- * once a minute while it lasts; or that it fails, once, and then everything is `unavailable` until the database is opened anew.
+ * newer version, or can't be written; then nothing was changed. A disk that is full fails what has no room; one that fails ends the database:
+ * then everything is `unavailable` until it is opened anew.
  */
-export async function openSqlite(
-  file: string,
-  limits: StorageLimits,
-  tell: (trouble: string) => void,
-): Promise<Storage> {
+export async function openSqlite(file: string, limits: StorageLimits, observer: StorageObserver): Promise<Storage> {
   const own = import.meta.url.endsWith('.ts') ? './sqlite/worker.ts' : './sqlite/worker.js'
   const worker = new Worker(new URL(own, import.meta.url), { workerData: { file, limits } satisfies WorkerOptions })
   const opened = await new Promise<Opened>((resolve, reject) => {
@@ -60,10 +33,11 @@ export async function openSqlite(
     await worker.terminate()
     throw new DatabaseUnusable(opened.unusable)
   }
-  const thread = new StorageThread(worker, tell)
+  const thread = new StorageThread(worker, observer)
   return {
     ...(Object.fromEntries(
-      Object.entries(verbs).map(([noun, names]) => [noun, thread.operations(noun, Object.keys(names))]),
+      // Of what is done in the other thread, only the names are of use here.
+      Object.entries(operations(limits)).map(([noun, verbs]) => [noun, thread.operations(noun, Object.keys(verbs))]),
     ) as unknown as Nouns),
     ...opened,
     close: () => thread.close(),
@@ -73,20 +47,20 @@ export async function openSqlite(
 /** Sends operations in batches: what is asked for while one batch is under way goes together into the next. */
 class StorageThread {
   readonly #worker: Worker
-  readonly #tell: (trouble: string) => void
+  readonly #observer: StorageObserver
   readonly #exit: Promise<void>
   #waiting: Pending[] = []
   #underWay: Pending[] = []
+  #sentAt = 0
   #scheduled = false
   /** Why nothing is taken any more; null while it is. */
   #refusal: string | null = null
   #closing: Promise<void> | null = null
   #whenIdle: (() => void) | null = null
-  #toldAt = Number.NEGATIVE_INFINITY
 
-  constructor(worker: Worker, tell: (trouble: string) => void) {
+  constructor(worker: Worker, observer: StorageObserver) {
     this.#worker = worker
-    this.#tell = tell
+    this.#observer = observer
     worker.on('message', (answer: Answer) => this.#hear(answer))
     worker.on('error', (error) => this.#fail(`the storage thread failed, start the server again: ${String(error)}`))
     this.#exit = new Promise((resolve) => {
@@ -135,6 +109,7 @@ class StorageThread {
     if (this.#waiting.length === 0) return
     this.#underWay = this.#waiting
     this.#waiting = []
+    this.#sentAt = performance.now()
     this.#worker.postMessage(this.#underWay.map(({ request }) => request))
   }
 
@@ -143,11 +118,10 @@ class StorageThread {
       this.#fail(answer.unusable)
       return
     }
-    if (answer.trouble && performance.now() - this.#toldAt >= tellAgainMs) {
-      this.#toldAt = performance.now()
-      this.#tell(answer.trouble)
-    }
-    this.#settle(answer.outcomes)
+    const { outcomes, trouble } = answer
+    if (trouble === null) this.#observer.committed(outcomes.length, performance.now() - this.#sentAt)
+    else this.#observer.failed(outcomes.length, trouble)
+    this.#settle(outcomes)
   }
 
   #settle(outcomes: readonly Outcome[]): void {
@@ -164,7 +138,7 @@ class StorageThread {
   }
 
   #fail(why: string): void {
-    this.#tell(why)
+    this.#observer.failed(this.#underWay.length + this.#waiting.length, why)
     this.#end(failed)
   }
 

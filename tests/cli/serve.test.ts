@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import { SignJWT } from 'jose'
 import { describe, expect, test } from 'vitest'
-import { type CommandOptions, type RunningCommand, runCommand, startCommand, startNode } from './command.ts'
+import { type CommandOptions, linesOf, type RunningCommand, runCommand, startCommand, startNode } from './command.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 
 /** The address that the command says it listens on. */
@@ -60,7 +60,10 @@ describe('a server that starts', () => {
       expect(server.url).toMatch(/^http:\/\/127\.0\.0\.1:[1-9]\d*$/)
       expect((await call(server.url, 'get_user_channel', 'no token')).status).toBe(401)
       server.process.kill(signal)
-      expect(await server.ended).toEqual({ code: 0, stdout: `Fanfare is listening on ${server.url}\n`, stderr: '' })
+      const { code, stdout, stderr } = await server.ended
+      const { plain, log } = linesOf(stdout)
+      expect({ code, plain, stderr }).toEqual({ code: 0, plain: [`Fanfare is listening on ${server.url}`], stderr: '' })
+      expect(log.map(({ event }) => event)).toEqual(['started', 'refused', 'draining', 'stopped'])
     },
   )
 
@@ -81,7 +84,7 @@ describe('a server that starts', () => {
     command.process.kill('SIGINT')
     const ending = await command.ended
     expect(ending).toMatchObject({ code: 0, stderr: '' })
-    expect(ending.stdout.split('\n')).toHaveLength(3)
+    expect(linesOf(ending.stdout).plain).toHaveLength(2)
     expect(readdirSync(folder.path)).toEqual(['data'])
   })
 
@@ -226,6 +229,15 @@ describe('what keeps a server from starting', () => {
     expect((await call(server.url, 'get_user_channel', 'no token')).status).toBe(401)
     await using second = await startServer(folder.in('second'))
     expect(second.port).not.toBe(server.port)
+  })
+
+  test('CLI a taken port for the metrics is told as that, and nothing is left open', async () => {
+    using folder = temporaryFolder()
+    await using server = await startServer(folder.in('first'))
+    const args = ['--port=0', `--metrics-port=${server.port}`, '--data', folder.in('second')]
+    expect(await refusal(args)).toBe(
+      `127.0.0.1:${server.port} is taken by another program; end that one, or choose another port with --metrics-port (0 takes a free one)`,
+    )
   })
 
   test('CLI an address of another machine is one line on stderr and exit code 2', async () => {

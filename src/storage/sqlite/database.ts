@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import type { Query } from '../sql/steps.ts'
 import { DatabaseUnusable, type StorageLimits } from '../storage.ts'
 import { costOf } from './costs.ts'
 import { migrations } from './schema.ts'
@@ -24,7 +25,7 @@ export class Database {
   readonly limits: StorageLimits
   /** The name of the log's epoch, which begins with this opening. */
   readonly epoch = randomBytes(6).toString('base64url')
-  /** Set by an operation that scrubs: what was there must not outlive it in the write-ahead log. */
+  /** Set where content was taken away: what was there must not outlive it in the write-ahead log. */
   scrubbed = false
   readonly #sqlite: DatabaseSync
   readonly #lock: DatabaseSync
@@ -58,27 +59,34 @@ export class Database {
     return this.get<{ seq: number }>(`SELECT seq FROM sqlite_sequence WHERE name = 'event'`)?.seq ?? 0
   }
 
-  /** The statement for this text, prepared at its first use. */
-  statement(text: string): StatementSync {
-    let statement = this.#statements.get(text)
-    if (!statement) {
-      statement = this.#sqlite.prepare(text)
-      this.#statements.set(text, statement)
+  /** Answers a step of an operation. Batches run one after the other, so everything is kept from others anyway. */
+  answer({ wanted, text, values }: Query): unknown {
+    switch (wanted) {
+      case 'row':
+        return this.#statement(text).get(...values)
+      case 'rows':
+        return this.#statement(text).all(...values)
+      case 'changes':
+        return this.#statement(text).run(...values).changes
+      case 'position':
+        return this.#statement(text).run(...values).lastInsertRowid
+      case 'lock':
+        return undefined
+      case 'end':
+        return this.position
+      case 'scrubbed':
+        this.scrubbed = true
+        return undefined
     }
-    return statement
   }
 
   /** The first row, or undefined. */
   get<Row>(text: string, ...values: (string | number | null)[]): Row | undefined {
-    return this.statement(text).get(...values) as Row | undefined
+    return this.#statement(text).get(...values) as Row | undefined
   }
 
-  all<Row>(text: string, ...values: (string | number | null)[]): Row[] {
-    return this.statement(text).all(...values) as Row[]
-  }
-
-  run(text: string, ...values: (string | number | null)[]): { lastInsertRowid: number; changes: number } {
-    return this.statement(text).run(...values) as { lastInsertRowid: number; changes: number }
+  run(text: string, ...values: (string | number | null)[]): void {
+    this.#statement(text).run(...values)
   }
 
   /**
@@ -110,6 +118,16 @@ export class Database {
     this.#lock.close()
   }
 
+  /** The statement for this text, prepared at its first use. */
+  #statement(text: string): StatementSync {
+    let statement = this.#statements.get(text)
+    if (!statement) {
+      statement = this.#sqlite.prepare(inSqlite(text))
+      this.#statements.set(text, statement)
+    }
+    return statement
+  }
+
   #checkpoint(mode: 'TRUNCATE' | 'PASSIVE'): boolean {
     try {
       return this.get<Checkpoint>(`PRAGMA wal_checkpoint(${mode})`)?.busy === 0
@@ -126,6 +144,11 @@ export class Database {
       this.#sqlite.exec(`BEGIN IMMEDIATE; ${migration}; PRAGMA user_version = ${index + 1}; COMMIT`)
     }
   }
+}
+
+/** The text as SQLite knows it: `?1` for the first value, and no rows that are kept from others. */
+function inSqlite(text: string): string {
+  return text.replace(/\$(\d+)/g, '?$1').replace(/ FOR UPDATE( OF \w+)?$/, '')
 }
 
 function versionOf(connection: DatabaseSync): number {
