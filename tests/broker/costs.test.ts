@@ -26,6 +26,8 @@ function messageTo(members: readonly Topic[], named: boolean): EntryPublication 
     kind: 'entry',
     position: 1_000_000,
     previous: 999_990,
+    conversation,
+    version: 3,
     deliveries: [{ recipients, event }],
     endsTyping: { conversation, users: [author as `user/${string}`], left: false },
     rotation: null,
