@@ -16,8 +16,11 @@ import type { Observer } from './observer.ts'
 import type { Typing } from './typing.ts'
 import { endSessions } from './user-channels.ts'
 
-/** To more recipients than these an entry goes to all nodes, which know who takes part; to fewer, under each one's topic. */
-const mostNamed = 32
+/**
+ * To more recipients than these an entry goes to all nodes, which know who takes part; to fewer, under each one's topic. Topics cost a
+ * message for each recipient, and save one only from about twice as many nodes as recipients on (docs/adr/0008).
+ */
+const mostNamed = 4
 
 /** What the fan-out works with. */
 export interface FanoutRooms {
