@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path'
 import { OperatorError } from '../engine/operator-error.ts'
 import { codeOf } from './error-code.ts'
 import type { Environment } from './settings.ts'
+import { syncToDisk } from './sync-to-disk.ts'
 
 export interface Secret {
   /** The variable that holds it. The one that names a file with it is the same with `_FILE` behind. */
@@ -43,35 +44,62 @@ export const secrets = {
 
 /** The secret that the environment gives, or that the data folder keeps; where there is none, a new one, kept from now on. */
 export function readSecret(secret: Secret, dataFolder: string, environment: Environment): string {
-  const { text, source, remedy } = find(secret, dataFolder, environment)
-  const flaw = secret.flaw(text)
-  if (flaw) throw new OperatorError(`${source} ${flaw}; ${remedy}`)
+  return checked(secret, given(secret, environment) ?? kept(secret, dataFolder))
+}
+
+/** The same where a server must have it already: none is made. */
+export function readMadeSecret(secret: Secret, dataFolder: string, environment: Environment): string {
+  const made = findSecret(secret, dataFolder, environment)
+  if (made) return checked(secret, made)
+  throw new OperatorError(
+    `there is no secret in ${join(dataFolder, secret.file)}: name the server's data folder with --data, or set ${secret.variable}`,
+  )
+}
+
+/** Where the secret is and what it is, as it is; null where none was made yet. */
+export function findSecret(secret: Secret, dataFolder: string, environment: Environment): Found | null {
+  const found = given(secret, environment)
+  if (found) return found
+  const path = join(dataFolder, secret.file)
+  const text = readKept(path)
+  return text === null ? null : { text, source: path, remedy: remedyOfKept, path }
+}
+
+function checked({ flaw }: Secret, { text, source, remedy }: Found): string {
+  const wrong = flaw(text)
+  if (wrong) throw new OperatorError(`${source} ${wrong}; ${remedy}`)
   return text
 }
 
-interface Found {
+export interface Found {
   readonly text: string
   /** Where it comes from, and what to do if it is no good: the begin and the end of an error's sentence. */
   readonly source: string
   readonly remedy: string
+  /** The file in the data folder that keeps it, where one does. */
+  readonly path?: string
 }
 
-function find({ variable, file }: Secret, dataFolder: string, environment: Environment): Found {
+function given({ variable }: Secret, environment: Environment): Found | null {
   const fileVariable = `${variable}_FILE`
-  const given = environment[variable]
-  const givenFile = environment[fileVariable]
-  if (given && givenFile) throw new OperatorError(`${variable} and ${fileVariable} are both set; unset one of them`)
-  if (given) return { text: given, source: variable, remedy: 'set another one' }
-  if (givenFile) {
-    const text = readGiven(givenFile, fileVariable)
-    return { text, source: `the secret in ${givenFile} (${fileVariable})`, remedy: 'put another one there' }
-  }
-  const path = join(dataFolder, file)
+  const text = environment[variable]
+  const file = environment[fileVariable]
+  if (text && file) throw new OperatorError(`${variable} and ${fileVariable} are both set; unset one of them`)
+  if (text) return { text, source: variable, remedy: 'set another one' }
+  if (!file) return null
   return {
-    text: readKept(path) ?? keep(path),
-    source: path,
-    remedy: 'put the right one back, or delete it to have a new one made, which ends whatever relies on the old one',
+    text: readGiven(file, fileVariable),
+    source: `the secret in ${file} (${fileVariable})`,
+    remedy: 'put another one there',
   }
+}
+
+const remedyOfKept =
+  'put the right one back, or delete it to have a new one made, which ends whatever relies on the old one'
+
+function kept({ file }: Secret, dataFolder: string): Found {
+  const path = join(dataFolder, file)
+  return { text: readKept(path) ?? keep(path), source: path, remedy: remedyOfKept, path }
 }
 
 function readGiven(file: string, variable: string): string {
@@ -109,7 +137,7 @@ function keep(path: string): string {
   try {
     writeDurably(draft, secret)
     linkSync(draft, path)
-    syncFolder(dirname(path))
+    syncToDisk(dirname(path))
     return secret
   } catch (error) {
     if (codeOf(error) === 'EEXIST') return readText(path)
@@ -128,17 +156,6 @@ function writeDurably(path: string, text: string): void {
     fsyncSync(file)
   } finally {
     closeSync(file)
-  }
-}
-
-/** Puts the folder's list of names on disk. Windows opens no folders, and needs none of this. */
-function syncFolder(path: string): void {
-  if (process.platform === 'win32') return
-  const folder = openSync(path, 'r')
-  try {
-    fsyncSync(folder)
-  } finally {
-    closeSync(folder)
   }
 }
 

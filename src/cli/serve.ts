@@ -5,13 +5,12 @@ import { stackOf } from '../operator/journal.ts'
 import { type Place, type Server, type ServerOptions, startServer } from '../server.ts'
 import { DatabaseUnusable } from '../storage/storage.ts'
 import { codeOf } from './error-code.ts'
-import type { Command } from './options.ts'
-import { serverOptions } from './server-options.ts'
+import { type ServerCommand, serverOptions } from './server-options.ts'
 import type { Environment } from './settings.ts'
 import { untilSignal } from './signal.ts'
 
 /** Runs the server until the first SIGTERM or SIGINT, and closes it then. */
-export async function serve(command: Command, args: readonly string[], environment: Environment): Promise<void> {
+export async function serve(command: ServerCommand, args: readonly string[], environment: Environment): Promise<void> {
   // The database is for its owner alone too, also in a folder that others may enter.
   process.umask(0o077)
   const options = serverOptions(command, args, environment)

@@ -3,12 +3,18 @@ import { type Config, noLimits } from '../engine/config.ts'
 import { openLog, standardOutput } from '../operator/log.ts'
 import type { ServerOptions } from '../server.ts'
 import { openDataFolder } from './data-folder.ts'
-import type { Command } from './options.ts'
 import { readSecret, secrets } from './secrets.ts'
 import { type Environment, readSettings } from './settings.ts'
 
+/** The commands that start a server. */
+export type ServerCommand = 'serve' | 'dev'
+
 /** Reads and checks everything first, and only then makes the data folder and the secrets where they are missing. */
-export function serverOptions(command: Command, args: readonly string[], environment: Environment): ServerOptions {
+export function serverOptions(
+  command: ServerCommand,
+  args: readonly string[],
+  environment: Environment,
+): ServerOptions {
   const { host, port, data, origins, noLimits: unlimited, ...others } = readSettings(command, args, environment)
   const { listeners, conversations, queueBytes, queuesBytes, retentionDays, drainMs, ...more } = others
   const { logLevel, metricsPort, metricsHost, ...limits } = more

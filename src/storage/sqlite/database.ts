@@ -6,7 +6,7 @@ import { DatabaseUnusable, type StorageLimits } from '../storage.ts'
 import { migrations } from './schema.ts'
 
 /** Below it two connections may corrupt a WAL database (sqlite.org/wal.html#walresetbug). */
-const oldestSqlite = [3, 51, 3]
+export const oldestSqlite = [3, 51, 3]
 /** How long a statement waits for another process that has the database locked. */
 const busyTimeoutMs = 5_000
 

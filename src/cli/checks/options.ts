@@ -1,0 +1,21 @@
+/** Options that are right by themselves, and together not what somebody would want who serves strangers. */
+import { isLoopback } from '../loopback.ts'
+import type { Settings } from '../settings.ts'
+import { type Finding, ok, warn } from './finding.ts'
+
+export function checkOptions(settings: Settings<'doctor'>): Finding[] {
+  const { noLimits, metricsPort, metricsHost } = settings
+  const found: Finding[] = []
+  if (noLimits)
+    found.push(warn('options', 'all limits are off', 'leave out --no-limits where strangers reach the server'))
+  if (metricsPort !== null && !isLoopback(metricsHost)) {
+    found.push(
+      warn(
+        'options',
+        `whoever reaches ${metricsHost}:${metricsPort} reads the metrics`,
+        'let only who collects them reach it, or leave out --metrics-host',
+      ),
+    )
+  }
+  return found.length > 0 ? found : [ok('options', 'they are right')]
+}

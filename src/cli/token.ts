@@ -1,0 +1,14 @@
+/** `fanfare token USER`: a token as the application's backend would make it, to try things with. */
+import { resolve } from 'node:path'
+import { systemClock } from '../engine/clock.ts'
+import { Tokens } from '../engine/tokens.ts'
+import { readMadeSecret, secrets } from './secrets.ts'
+import { type Environment, readAsked } from './settings.ts'
+
+/** Gives the token. The secret must be there: one that was made for this would be no server's. */
+export async function token(args: readonly string[], environment: Environment): Promise<string> {
+  const { settings, operand: user } = readAsked('token', args, environment)
+  const secret = readMadeSecret(secrets.tokenSecret, resolve(settings.data), environment)
+  const made = await new Tokens(secret, systemClock).create(user, settings.ttl)
+  return made.token
+}
