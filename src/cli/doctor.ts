@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { OperatorError } from '../engine/operator-error.ts'
+import { checkCertificate } from './checks/certificate.ts'
 import { checkDatabase } from './checks/database.ts'
 import { type Finding, fail, ok } from './checks/finding.ts'
 import { checkFolder } from './checks/folder.ts'
@@ -39,10 +40,11 @@ async function findingsOf(args: readonly string[], environment: Environment): Pr
     ...checkFolder(folder),
     ...(isFile(folder) ? [] : [...checkSecrets(folder, environment), ...checkDatabase(folder)]),
     checkClock(folder, Date.now()),
-    await checkPort('port', settings),
+    checkCertificate(settings, Date.now()),
+    await checkPort('port', settings, settings.tlsCert === null ? 'http' : 'https'),
     ...(settings.metricsPort === null
       ? [ok('metrics', 'at the main port, for the API key')]
-      : [await checkPort('metrics-port', { host: settings.metricsHost, port: settings.metricsPort })]),
+      : [await checkPort('metrics-port', { host: settings.metricsHost, port: settings.metricsPort }, 'http')]),
   ]
 }
 

@@ -42,6 +42,13 @@ export const folder: Kind<string> = {
 
 export const file: Kind<string> = { ...folder, placeholder: 'FILE', takes: 'the path of a file that is not there yet' }
 
+/** A file that is there already; none unless it is given. */
+export const optionalFile: Kind<string | null> = {
+  ...file,
+  takes: 'the path of a file',
+  show: (value) => value ?? 'none',
+}
+
 export const user: Kind<UserId> = {
   placeholder: 'USER',
   takes: "a user's id, with or without user/ before it: 1–128 of A–Z a–z 0–9 _ . @ : ~ -",

@@ -15,6 +15,7 @@ import {
   type Kind,
   loopbackHost,
   milliseconds,
+  optionalFile,
   optionalPort,
   origins,
   port,
@@ -93,6 +94,20 @@ export const options = {
     help: "Whose pages a browser may connect from, besides the server's own. May be given several times.",
     commands: everywhere,
   } satisfies Option<readonly string[]>,
+  tlsCert: {
+    name: 'tls-cert',
+    kind: optionalFile,
+    default: null,
+    help: 'A PEM file with the certificate and those of its issuers. With it, and its key, the server speaks HTTPS.',
+    commands: everywhere,
+  } satisfies Option<string | null>,
+  tlsKey: {
+    name: 'tls-key',
+    kind: optionalFile,
+    default: null,
+    help: 'A PEM file with its key. Both are read again on SIGHUP, and within a minute of their change.',
+    commands: everywhere,
+  } satisfies Option<string | null>,
   listeners: {
     name: 'listeners',
     kind: flag,

@@ -5,6 +5,7 @@ import { stackOf } from '../operator/journal.ts'
 import { type Place, type Server, type ServerOptions, startServer } from '../server.ts'
 import { DatabaseUnusable } from '../storage/storage.ts'
 import { codeOf } from './error-code.ts'
+import { isLoopback, unencryptedAdvice } from './loopback.ts'
 import { type ServerCommand, serverOptions } from './server-options.ts'
 import type { Environment } from './settings.ts'
 import { untilSignal } from './signal.ts'
@@ -19,6 +20,9 @@ export async function serve(command: ServerCommand, args: readonly string[], env
   // Tells of what then ends the process as it would have been ended anyway: with its stack on standard error, and with 1.
   process.on('uncaughtExceptionMonitor', (error) => options.log.fatal({ error: stackOf(error) }, 'crashed'))
   const server = await start(options)
+  // Without a certificate it ends the process, as anywhere: a terminal that closes takes its programs with it.
+  if (options.tls) process.on('SIGHUP', () => server.reload())
+  else if (!isLoopback(options.host)) options.log.warn({ advice: unencryptedAdvice }, 'unencrypted')
   console.log(`Fanfare is listening on ${server.url}`)
   if (command === 'dev') console.log(`Open ${server.url} in a browser. Ctrl-C ends it.`)
   await stopped

@@ -11,7 +11,7 @@ import type { CommandName, Result } from '../protocol/commands.ts'
 import { type Server, type ServerOptions, startServer as start } from '../server.ts'
 
 export type TestServerOptions = Partial<Omit<Config, 'limits'>> &
-  Partial<Pick<ServerOptions, 'clock' | 'demo' | 'origins' | 'metrics'>> & {
+  Partial<Pick<ServerOptions, 'clock' | 'demo' | 'origins' | 'metrics' | 'tls'>> & {
     limits?: Partial<Limits>
     logLevel?: LogLevel
   }
@@ -58,7 +58,16 @@ export class TestServer {
 
   /** Starts it, on the port that it had before if there was one. */
   async start(): Promise<void> {
-    const { limits, clock, demo = false, origins = [], metrics = null, logLevel = 'debug', ...config } = this.#options
+    const {
+      limits,
+      clock,
+      demo = false,
+      origins = [],
+      metrics = null,
+      tls = null,
+      logLevel = 'debug',
+      ...config
+    } = this.#options
     this.#server = await start({
       host: '127.0.0.1',
       port: this.#port,
@@ -68,6 +77,7 @@ export class TestServer {
       origins,
       demo,
       metrics,
+      tls,
       log: openLog(logLevel, { write: (line) => this.logged.push(JSON.parse(line)) }, false),
       config: { ...defaultConfig, ...config, limits: { ...defaultConfig.limits, ...limits } },
       ...(clock && { clock }),

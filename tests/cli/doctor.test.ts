@@ -54,6 +54,7 @@ describe('all is well', () => {
       'ok    api-key: is not there yet, and will be made',
       'ok    database: is not there yet, and will be made',
       expect.stringMatching(/^ok {4}clock: 20\d\d-/),
+      'ok    tls: none, and only this machine reaches the server',
       'ok    port: 127.0.0.1:0 is free',
       'ok    metrics: at the main port, for the API key',
     ])
@@ -76,6 +77,7 @@ describe('all is well', () => {
       `ok    api-key: ${folder.in('data', 'api-key')}`,
       expect.stringMatching(/^ok {4}database: .*fanfare\.db is whole, of version 1, \d+ bytes$/),
       expect.stringContaining('clock: '),
+      'ok    tls: none, and only this machine reaches the server',
       `ok    port: a fanfare is running at 127.0.0.1:${server.port}`,
       'ok    metrics: at the main port, for the API key',
     ])
@@ -213,6 +215,7 @@ describe('what doctor finds', () => {
     }
     other.close()
     expect(await complaints(folder.in('data'), ['--host=192.0.2.1'])).toEqual([
+      'warn  tls: none, and others reach the server at 192.0.2.1; give --tls-cert and --tls-key, or put a proxy that ends TLS in front and let nobody else reach it',
       'fail  port: nobody can listen at 192.0.2.1:0 (EADDRNOTAVAIL); choose another with --port or --host',
     ])
   })

@@ -16,6 +16,7 @@ test('CLI without options the server has the defaults of the contract', () => {
     config: defaultConfig,
     demo: false,
     metrics: null,
+    tls: null,
     log: expect.objectContaining({ level: 'info' }),
   })
   expect(readdirSync(folder.in('data')).sort()).toEqual(['api-key', 'token-secret'])
@@ -40,6 +41,8 @@ test('CLI every other option reaches the server', () => {
     '--log-level=error',
     '--metrics-host=::1',
     '--metrics-port=82',
+    '--tls-cert=/cert',
+    '--tls-key=/key',
   ]
   expect(serverOptions('serve', args, {})).toMatchObject({
     host: '::',
@@ -48,6 +51,7 @@ test('CLI every other option reaches the server', () => {
     config: { listeners: true, conversations: 'backend' },
     log: { level: 'error' },
     metrics: { host: '::1', port: 82 },
+    tls: { cert: '/cert', key: '/key' },
   })
 })
 

@@ -1,5 +1,8 @@
 /** Whether a server could listen where it is told to. */
+import { get as getPlain } from 'node:http'
+import { get as getTls } from 'node:https'
 import { createServer, isIPv6 } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { codeOf } from '../error-code.ts'
 import { type Finding, fail, ok } from './finding.ts'
 
@@ -10,12 +13,13 @@ const patienceMs = 5_000
 export async function checkPort(
   what: 'port' | 'metrics-port',
   { host, port }: { readonly host: string; readonly port: number },
+  scheme: 'http' | 'https',
 ): Promise<Finding> {
   const address = `${isIPv6(host) ? `[${host}]` : host}:${port}`
   const code = await refusal(host, port)
   if (code === null) return ok(what, `${address} is free`)
   if (code === 'EADDRINUSE') {
-    return (await isFanfare(address))
+    return (await isFanfare(address, scheme))
       ? ok(what, `a fanfare is running at ${address}`)
       : fail(what, `${address} is taken by another program`, `end that one, or choose another with --${what}`)
   }
@@ -35,12 +39,18 @@ function refusal(host: string, port: number): Promise<string | null> {
   })
 }
 
-async function isFanfare(address: string): Promise<boolean> {
+/** Whether a fanfare answers there, whose certificate doesn't matter here: nothing is told to it. */
+function isFanfare(address: string, scheme: 'http' | 'https'): Promise<boolean> {
   const here = address.replace(/^0\.0\.0\.0:/, '127.0.0.1:').replace(/^\[::\]:/, '[::1]:')
-  try {
-    const answer = await fetch(`http://${here}/livez`, { redirect: 'error', signal: AbortSignal.timeout(patienceMs) })
-    return answer.status === 200 && ((await answer.json()) as { live?: unknown }).live === true
-  } catch {
-    return false
-  }
+  const get = scheme === 'https' ? getTls : getPlain
+  return new Promise((resolve) => {
+    const request = get(`${scheme}://${here}/livez`, { rejectUnauthorized: false, timeout: patienceMs }, (answer) => {
+      text(answer).then(
+        (body) => resolve(answer.statusCode === 200 && body === '{"live":true}'),
+        () => resolve(false),
+      )
+    })
+    request.on('timeout', () => request.destroy(new Error('too late')))
+    request.on('error', () => resolve(false))
+  })
 }
