@@ -31,13 +31,19 @@ const rooms: readonly Room[] = [
   { name: 'clock', holds: ['src/engine/clock.ts'], knows: ['protocol'], uses: [] },
   { name: 'observer seam', holds: ['src/engine/observer.ts'], knows: ['protocol'], uses: [] },
 
+  { name: 'sql', holds: ['src/storage/sql/'], knows: ['protocol', 'storage seam'], uses: ['node:crypto'] },
   {
     name: 'sqlite',
     holds: ['src/storage/sqlite.ts', 'src/storage/sqlite/'],
-    knows: ['protocol', 'storage seam'],
+    knows: ['protocol', 'storage seam', 'sql'],
     uses: ['node:*'],
   },
-  { name: 'brokers', holds: ['src/broker/'], knows: ['protocol', 'broker seam'], uses: ['node:*'] },
+  {
+    name: 'brokers',
+    holds: ['src/broker/'],
+    knows: ['protocol', 'broker seam'],
+    uses: ['node:*', 'zod', '@nats-io/transport-node'],
+  },
 
   { name: 'engine', holds: ['src/engine/'], knows: ['protocol', ...seams], uses: ['zod', 'jose', 'node:crypto'] },
   { name: 'transport', holds: ['src/transport/'], knows: ['protocol', ...seams, 'engine'], uses: ['ws', 'node:*'] },

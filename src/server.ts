@@ -4,10 +4,11 @@ import { createServer as createTlsServer, type Server as TlsListener } from 'nod
 import { type AddressInfo, isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import { LocalBroker } from './broker/local.ts'
+import { openNats } from './broker/nats.ts'
 import { type Clock, systemClock } from './engine/clock.ts'
 import type { Config } from './engine/config.ts'
 import { Engine } from './engine/engine.ts'
-import { Tokens } from './engine/tokens.ts'
+import { Tokens, type TokenTrust } from './engine/tokens.ts'
 import { both } from './operator/both.ts'
 import { Journal } from './operator/journal.ts'
 import type { Log } from './operator/log.ts'
@@ -30,9 +31,11 @@ export interface Place {
 export interface ServerOptions extends Place {
   /** A folder that exists; the database is made in it at the first start. */
   readonly dataFolder: string
-  /** HS256, at least 32 bytes. */
-  readonly tokenSecret: string
-  readonly apiKey: string
+  readonly tokenTrust: TokenTrust
+  /** Any of them is the application's: it may have several, to replace one without a break. At least one. */
+  readonly apiKeys: readonly string[]
+  /** The NATS servers by which it speaks with the others of its database (see `openNats`); null where there are none. */
+  readonly brokerUrl: string | null
   /** Browser origins that may come in beside the server's own; exact. */
   readonly origins: readonly string[]
   readonly config: Config
@@ -66,8 +69,8 @@ const lastAnswersMs = 1_000
 const certificateIntervalMs = 60_000
 
 /**
- * Opens the database and listens. Rejects with `DatabaseUnusable`, with an `OperatorError` for the certificate, or with the system's error of `listen` (`EADDRINUSE`, …); then
- * nothing is left open.
+ * Opens the database and listens. Rejects with `DatabaseUnusable`, with an `OperatorError` for the certificate, or with the system's error
+ * of `listen` (`EADDRINUSE`, …); then nothing is left open.
  */
 export async function startServer(options: ServerOptions): Promise<Server> {
   const { config, log, clock = systemClock } = options
@@ -83,8 +86,13 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     config,
     clock,
     storage,
-    broker: new LocalBroker(),
-    tokens: new Tokens(options.tokenSecret, clock),
+    broker:
+      options.brokerUrl === null
+        ? new LocalBroker()
+        : openNats(options.brokerUrl, `fanfare.${storage.epoch}`, (trouble) =>
+            observer.fault('speaking with other nodes', trouble),
+          ),
+    tokens: new Tokens(options.tokenTrust, clock, (doing, error) => observer.fault(doing, error)),
     observer,
   })
 
@@ -95,7 +103,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     clock,
   )
   const probed = { reasons: () => readiness.reasons(), text: () => metrics.text() }
-  const http = new HttpServer(engine, options.apiKey, options.origins, async (request, response, byBackend) => {
+  const http = new HttpServer(engine, options.apiKeys, options.origins, async (request, response, byBackend) => {
     if (await serveProbes(probed, options.metrics ? null : byBackend, request, response)) return true
     return options.demo ? serveDemo(engine, request, response) : false
   })

@@ -2,9 +2,10 @@
 import { resolve } from 'node:path'
 import { OperatorError } from '../engine/operator-error.ts'
 import type { Args, CommandName, Result } from '../protocol/commands.ts'
+import type { Environment } from './environment.ts'
 import { codeOf } from './error-code.ts'
-import { readMadeSecret, secrets } from './secrets.ts'
-import { type Environment, readAsked } from './settings.ts'
+import { keysIn, readMadeSecret, secrets } from './secrets.ts'
+import { readAsked } from './settings.ts'
 
 /** A server that has not answered by then does not. */
 const patienceMs = 30_000
@@ -31,7 +32,8 @@ async function call<N extends CommandName>(
   command: N,
   args: Args<N>,
 ): Promise<Result<N>> {
-  const apiKey = readMadeSecret(secrets.apiKey, resolve(data), environment)
+  // Any of several will do.
+  const [apiKey] = keysIn(readMadeSecret(secrets.apiKey, resolve(data), environment)) as [string]
   const { status, text } = await post(`${url}/v2/${command}`, apiKey, args).catch((error: unknown) => {
     const reason = codeOf(error instanceof Error ? error.cause : error) ?? String(error)
     throw new OperatorError(

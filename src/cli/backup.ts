@@ -5,8 +5,9 @@ import { dirname, join, resolve } from 'node:path'
 import { OperatorError } from '../engine/operator-error.ts'
 import { copyDatabase } from '../storage/sqlite/copy.ts'
 import { DatabaseUnusable } from '../storage/storage.ts'
+import type { Environment } from './environment.ts'
 import { codeOf } from './error-code.ts'
-import { type Environment, readAsked } from './settings.ts'
+import { readAsked } from './settings.ts'
 import { syncToDisk } from './sync-to-disk.ts'
 
 /** Gives what there is to say of the copy. The file gets its name only when it is whole, checked and on disk. */

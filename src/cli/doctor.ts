@@ -10,7 +10,8 @@ import { checkClock, checkNode } from './checks/machine.ts'
 import { checkOptions } from './checks/options.ts'
 import { checkPort } from './checks/port.ts'
 import { checkSecrets } from './checks/secrets.ts'
-import { type Environment, readSettings, type Settings } from './settings.ts'
+import type { Environment } from './environment.ts'
+import { readSettings, type Settings } from './settings.ts'
 
 /** One line for each check, and the exit code: 0 where all is well, 1 where something is worth a look, 2 where a server could not work. */
 export async function doctor(
@@ -38,7 +39,7 @@ async function findingsOf(args: readonly string[], environment: Environment): Pr
     checkNode(),
     ...checkOptions(settings),
     ...checkFolder(folder),
-    ...(isFile(folder) ? [] : [...checkSecrets(folder, environment), ...checkDatabase(folder)]),
+    ...(isFile(folder) ? [] : [...checkSecrets(folder, environment, settings.jwksUrl), ...checkDatabase(folder)]),
     checkClock(folder, Date.now()),
     checkCertificate(settings, Date.now()),
     await checkPort('port', settings, settings.tlsCert === null ? 'http' : 'https'),

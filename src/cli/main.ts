@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { OperatorError } from '../engine/operator-error.ts'
 import { type Command, commandNames, isCommand } from './commands.ts'
+import type { Environment } from './environment.ts'
 import { help } from './help.ts'
-import type { Environment } from './settings.ts'
 
 /** Something must be put right by whoever runs the command. */
 const operatorExitCode = 2

@@ -1,6 +1,7 @@
 /**
  * The one table of what can be set. The command line, the environment, `--help` and docs/configuration.md all follow from it. The
- * two secrets are no options, since whoever lists the processes of a machine reads their command lines: see `secrets.ts`.
+ * two secrets are no options, since whoever lists the processes of a machine reads their command lines: see `secrets.ts`. For the same
+ * reason an option that holds one comes from the environment only.
  */
 import { defaultConfig, type Limits } from '../engine/config.ts'
 import { defaultTtlSeconds } from '../engine/token-ttl.ts'
@@ -8,13 +9,17 @@ import { type LogLevel, logLevels } from '../operator/log-level.ts'
 import type { Command } from './commands.ts'
 import {
   choice,
+  claim,
+  claims,
   count,
   flag,
   folder,
   host,
   type Kind,
+  keysUrl,
   loopbackHost,
   milliseconds,
+  natsUrl,
   optionalFile,
   optionalPort,
   origins,
@@ -31,6 +36,11 @@ export interface Option<Value> {
   /** One sentence for the help. */
   readonly help: string
   readonly commands: readonly Command[]
+  /**
+   * Whether a value holds a secret, where the option may: then it is not taken from the command line. It may also be in a file that the
+   * variable with `_FILE` behind names, and no error repeats it.
+   */
+  isSecret?(text: string): boolean
   /** Whether there is no variable for it: it is meant for one call, not for all. */
   readonly commandLineOnly?: true
   /** What is otherwise with `dev`. */
@@ -87,12 +97,41 @@ export const options = {
     help: 'The folder of the database and of the secrets that are not given. It is made where it is missing.',
     commands: [...everywhere, 'token', 'rotate', 'disconnect', 'backup'],
   } satisfies Option<string>,
+  brokerUrl: {
+    name: 'broker-url',
+    kind: natsUrl,
+    default: null,
+    help: 'The NATS servers that carry between the servers of one database.',
+    commands: everywhere,
+    isSecret: (text) => text.includes('@'),
+  } satisfies Option<string | null>,
   origins: {
     name: 'origins',
     kind: origins,
     default: [],
     help: "Whose pages a browser may connect from, besides the server's own. May be given several times.",
     commands: everywhere,
+  } satisfies Option<readonly string[]>,
+  jwksUrl: {
+    name: 'jwks-url',
+    kind: keysUrl,
+    default: null,
+    help: 'Where the public keys are that tokens are signed with (RS256, ES256 or EdDSA): a JWKS.',
+    commands: everywhere,
+  } satisfies Option<string | null>,
+  tokenIssuer: {
+    name: 'token-issuer',
+    kind: claim,
+    default: null,
+    help: 'Who must have made a token: what it has as iss.',
+    commands: [...everywhere, 'token'],
+  } satisfies Option<string | null>,
+  tokenAudience: {
+    name: 'token-audience',
+    kind: claims,
+    default: [],
+    help: 'Whom a token must be made for: one of these must be in its aud. May be given several times.',
+    commands: [...everywhere, 'token'],
   } satisfies Option<readonly string[]>,
   tlsCert: {
     name: 'tls-cert',

@@ -3,11 +3,11 @@
  * one is not given, a random one is made once and kept in the data folder, for its owner's eyes only. Neither is ever printed.
  */
 import { randomBytes, randomUUID } from 'node:crypto'
-import { closeSync, fsyncSync, linkSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, linkSync, openSync, rmSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { OperatorError } from '../engine/operator-error.ts'
+import { type Environment, type GivenSecret, readGivenSecret, readText, unreadable } from './environment.ts'
 import { codeOf } from './error-code.ts'
-import type { Environment } from './settings.ts'
 import { syncToDisk } from './sync-to-disk.ts'
 
 export interface Secret {
@@ -37,14 +37,25 @@ export const secrets = {
   apiKey: {
     variable: 'FANFARE_API_KEY',
     file: 'api-key',
-    help: "What the application's backend shows when it calls the server itself: visible ASCII characters, no space.",
-    flaw: (secret) => (/^[!-~]+$/.test(secret) ? null : 'is empty, or has other characters than visible ASCII'),
+    help: "What the application's backend shows when it calls the server itself: visible ASCII characters. Several with commas or lines.",
+    flaw(secret) {
+      const keys = keysIn(secret)
+      return keys.length > 0 && keys.every((key) => /^[!-~]+$/.test(key))
+        ? null
+        : 'is empty, or has other characters than visible ASCII'
+    },
   },
 } satisfies Record<string, Secret>
 
 /** The secret that the environment gives, or that the data folder keeps; where there is none, a new one, kept from now on. */
 export function readSecret(secret: Secret, dataFolder: string, environment: Environment): string {
-  return checked(secret, given(secret, environment) ?? kept(secret, dataFolder))
+  return checked(secret, readGivenSecret(secret.variable, environment) ?? kept(secret, dataFolder))
+}
+
+/** The secret that the environment gives, or null; what the data folder keeps counts as little as what was never made. */
+export function readSecretIfGiven(secret: Secret, environment: Environment): string | null {
+  const found = readGivenSecret(secret.variable, environment)
+  return found && checked(secret, found)
 }
 
 /** The same where a server must have it already: none is made. */
@@ -56,60 +67,40 @@ export function readMadeSecret(secret: Secret, dataFolder: string, environment: 
   )
 }
 
-/** Where the secret is and what it is, as it is; null where none was made yet. */
-export function findSecret(secret: Secret, dataFolder: string, environment: Environment): Found | null {
-  const found = given(secret, environment)
-  if (found) return found
+export interface FoundSecret extends GivenSecret {
+  /** The file in the data folder that keeps it, where one does. */
+  readonly path?: string
+}
+
+/** The secret as it is, good or not; null where none was made yet. */
+export function findSecret(secret: Secret, dataFolder: string, environment: Environment): FoundSecret | null {
+  const given = readGivenSecret(secret.variable, environment)
+  if (given) return given
   const path = join(dataFolder, secret.file)
   const text = readKept(path)
   return text === null ? null : { text, source: path, remedy: remedyOfKept, path }
 }
 
-function checked({ flaw }: Secret, { text, source, remedy }: Found): string {
+/** The keys that stand in one text, parted by commas or line ends: any of them is good, so that one can be replaced without a break. */
+export function keysIn(text: string): string[] {
+  return text
+    .split(/[,\n]/)
+    .map((key) => key.trim())
+    .filter((key) => key !== '')
+}
+
+function checked({ flaw }: Secret, { text, source, remedy }: GivenSecret): string {
   const wrong = flaw(text)
   if (wrong) throw new OperatorError(`${source} ${wrong}; ${remedy}`)
   return text
 }
 
-export interface Found {
-  readonly text: string
-  /** Where it comes from, and what to do if it is no good: the begin and the end of an error's sentence. */
-  readonly source: string
-  readonly remedy: string
-  /** The file in the data folder that keeps it, where one does. */
-  readonly path?: string
-}
-
-function given({ variable }: Secret, environment: Environment): Found | null {
-  const fileVariable = `${variable}_FILE`
-  const text = environment[variable]
-  const file = environment[fileVariable]
-  if (text && file) throw new OperatorError(`${variable} and ${fileVariable} are both set; unset one of them`)
-  if (text) return { text, source: variable, remedy: 'set another one' }
-  if (!file) return null
-  return {
-    text: readGiven(file, fileVariable),
-    source: `the secret in ${file} (${fileVariable})`,
-    remedy: 'put another one there',
-  }
-}
-
 const remedyOfKept =
   'put the right one back, or delete it to have a new one made, which ends whatever relies on the old one'
 
-function kept({ file }: Secret, dataFolder: string): Found {
+function kept({ file }: Secret, dataFolder: string): GivenSecret {
   const path = join(dataFolder, file)
-  return { text: readKept(path) ?? keep(path), source: path, remedy: remedyOfKept, path }
-}
-
-function readGiven(file: string, variable: string): string {
-  try {
-    return readText(file)
-  } catch (error) {
-    throw new OperatorError(
-      `${variable} names ${file}, which can't be read (${reason(error)}); name a readable file of text`,
-    )
-  }
+  return { text: readKept(path) ?? keep(path), source: path, remedy: remedyOfKept }
 }
 
 function readKept(path: string): string | null {
@@ -117,14 +108,8 @@ function readKept(path: string): string | null {
     return readText(path)
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return null
-    throw new OperatorError(`${path} can't be read (${reason(error)}); let the server's user read it`)
+    throw new OperatorError(`${path} can't be read (${unreadable(error)}); let the server's user read it`)
   }
-}
-
-/** The file's text without the newline that editors and `echo` put at its end. */
-function readText(path: string): string {
-  const bytes = readFileSync(path)
-  return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes).replace(/\r?\n$/, '')
 }
 
 /**
@@ -142,7 +127,7 @@ function keep(path: string): string {
   } catch (error) {
     if (codeOf(error) === 'EEXIST') return readText(path)
     throw new OperatorError(
-      `no secret can be kept at ${path} (${reason(error)}); make the folder writable, or set the secret in the environment`,
+      `no secret can be kept at ${path} (${unreadable(error)}); make the folder writable, or set the secret in the environment`,
     )
   } finally {
     rmSync(draft, { force: true })
@@ -157,8 +142,4 @@ function writeDurably(path: string, text: string): void {
   } finally {
     closeSync(file)
   }
-}
-
-function reason(error: unknown): string {
-  return error instanceof TypeError ? 'it is no UTF-8 text' : String(codeOf(error) ?? error)
 }

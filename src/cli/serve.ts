@@ -4,10 +4,10 @@ import { OperatorError } from '../engine/operator-error.ts'
 import { stackOf } from '../operator/journal.ts'
 import { type Place, type Server, type ServerOptions, startServer } from '../server.ts'
 import { DatabaseUnusable } from '../storage/storage.ts'
+import type { Environment } from './environment.ts'
 import { codeOf } from './error-code.ts'
 import { isLoopback, unencryptedAdvice } from './loopback.ts'
 import { type ServerCommand, serverOptions } from './server-options.ts'
-import type { Environment } from './settings.ts'
 import { untilSignal } from './signal.ts'
 
 /** Runs the server until the first SIGTERM or SIGINT, and closes it then. */

@@ -2,11 +2,9 @@
 import { parseArgs } from 'node:util'
 import { OperatorError } from '../engine/operator-error.ts'
 import { type Command, commands } from './commands.ts'
+import { type Environment, readGivenSecret } from './environment.ts'
 import type { Kind } from './kind.ts'
 import { type KeyOf, type Option, type options, optionsOf, variableOf } from './options.ts'
-
-/** The environment: `process.env`, or a test's own. */
-export type Environment = Readonly<Record<string, string | undefined>>
 
 /** A value for every option that the command takes. */
 export type Settings<C extends Command> = {
@@ -48,14 +46,25 @@ function readOption(
   given: readonly string[] | undefined,
   environment: Environment,
 ): unknown {
-  if (given) {
-    const text = option.kind.repeatable ? given.join(',') : given.at(-1)!
-    return readValue(command, `--${option.name}`, text, option.kind)
-  }
   const variable = variableOf(option)
+  if (given) {
+    const source = `--${option.name}`
+    const text = option.kind.repeatable ? given.join(',') : given.at(-1)!
+    if (option.isSecret?.(text)) {
+      throw misuse(
+        command,
+        `${source} holds a secret, which whoever lists the processes sees; set ${variable} or ${variable}_FILE`,
+      )
+    }
+    return readValue(command, source, text, option)
+  }
+  if (option.isSecret) {
+    const secret = readGivenSecret(variable, environment)
+    return secret ? readValue(command, secret.source, secret.text, option) : option.default
+  }
   const text = option.commandLineOnly ? undefined : environment[variable]
   // Compose files and shells can't take a variable away, only empty it.
-  return text ? readValue(command, variable, text, option.kind) : option.default
+  return text ? readValue(command, variable, text, option) : option.default
 }
 
 function readOperand(command: Command, operands: readonly string[]): unknown {
@@ -69,13 +78,19 @@ function readOperand(command: Command, operands: readonly string[]): unknown {
   if (second !== undefined) {
     throw misuse(command, `fanfare ${command} takes one ${kind.placeholder}, and not ${JSON.stringify(second)} besides`)
   }
-  return readValue(command, kind.placeholder!, first, kind)
+  return readValue(command, kind.placeholder!, first, { kind })
 }
 
-function readValue<Value>(command: Command, source: string, text: string, kind: Kind<Value>): Value {
+function readValue<Value>(
+  command: Command,
+  source: string,
+  text: string,
+  { kind, isSecret }: Pick<Option<Value>, 'kind' | 'isSecret'>,
+): Value {
   const value = kind.read(text)
-  if (value === undefined) throw misuse(command, `${source} is ${JSON.stringify(text)}, but it takes ${kind.takes}`)
-  return value
+  if (value !== undefined) return value
+  const was = isSecret ? 'is something else' : `is ${JSON.stringify(text)}`
+  throw misuse(command, `${source} ${was}, but it takes ${kind.takes}`)
 }
 
 /** The texts that each option was given, by its name, and those that belong to none. */

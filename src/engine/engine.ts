@@ -8,6 +8,7 @@ import { execute, type Responder } from './commands.ts'
 import type { Config } from './config.ts'
 import { Fanout } from './fanout.ts'
 import { Hub } from './hub.ts'
+import { uuidv7 } from './ids.ts'
 import { Memberships } from './memberships.ts'
 import type { ObservedCommand, Observer } from './observer.ts'
 import { Queues } from './queues.ts'
@@ -56,16 +57,19 @@ export class Engine {
     this.#broker = broker
     this.observer = observer
     this.hub = new Hub(broker, observer)
-    this.typing = new Typing(clock, observer)
+    this.typing = new Typing(clock, broker, uuidv7(clock.now()), observer)
     this.queues = new Queues(config.queuesBytes)
-    this.fanout = new Fanout(storage, broker, this.hub, this.memberships, this.typing)
+    this.fanout = new Fanout(storage, this.hub, this.memberships, this.typing)
     this.#retention = new Retention(storage.events, clock, config.retentionMs, observer)
   }
 
   /** Joins the rooms and begins to listen to the broker. */
   static async start(surroundings: Surroundings): Promise<Engine> {
     const engine = new Engine(surroundings)
-    await surroundings.broker.start((publication) => engine.fanout.deliver(publication))
+    await surroundings.broker.start(
+      () => {},
+      () => {},
+    )
     return engine
   }
 
@@ -100,6 +104,11 @@ export class Engine {
 
   answered(command: ObservedCommand, error: ErrorCode | null): void {
     this.observer.answered(command, error)
+    this.done()
+  }
+
+  /** What began is over. */
+  done(): void {
     this.#underWay--
     if (this.#underWay === 0) this.#whenAnswered?.()
   }

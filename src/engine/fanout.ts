@@ -2,9 +2,9 @@
  * The fan-out: from a log entry to its audiences' frames, each made once, and on to the sessions. The server alone decides who hears
  * what: the recipients are the participants as of the entry's commit (U2).
  */
-import type { Broker, Delivery, Publication, TypingEnd } from '../broker/broker.ts'
-import { encodeEvent } from '../protocol/frames.ts'
-import type { SessionId } from '../protocol/ids.ts'
+import type { EntryPublication, TypingEnd } from '../broker/broker.ts'
+import { encodeEvent, type Frame } from '../protocol/frames.ts'
+import type { SessionId, UserId } from '../protocol/ids.ts'
 import type { LogEntry } from '../storage/storage.ts'
 import { encodeCursor } from './cursor.ts'
 import type { Hub } from './hub.ts'
@@ -12,9 +12,19 @@ import type { Memberships, Participants } from './memberships.ts'
 import type { Typing } from './typing.ts'
 import { endSessions } from './user-channels.ts'
 
+/** The same frame for everyone of one audience. */
+interface LocalDelivery {
+  readonly recipients: readonly UserId[]
+  readonly frame: Frame
+}
+
+/** An entry as this node's sessions are told it. */
+interface LocalEntry extends Pick<EntryPublication, 'position' | 'endsTyping' | 'rotation'> {
+  readonly deliveries: readonly LocalDelivery[]
+}
+
 export class Fanout {
   readonly #epoch: string
-  readonly #broker: Broker
   readonly #hub: Hub
   readonly #memberships: Memberships
   readonly #typing: Typing
@@ -22,22 +32,20 @@ export class Fanout {
 
   constructor(
     log: { readonly epoch: string; readonly position: number },
-    broker: Broker,
     hub: Hub,
     memberships: Memberships,
     typing: Typing,
   ) {
     this.#epoch = log.epoch
     this.#position = log.position
-    this.#broker = broker
     this.#hub = hub
     this.#memberships = memberships
     this.#typing = typing
   }
 
   /** Everything at or before it was pushed to this node's sessions (R1). */
-  get cursor(): string {
-    return this.cursorAt(this.#position)
+  get position(): number {
+    return this.#position
   }
 
   cursorAt(position: number): string {
@@ -50,25 +58,21 @@ export class Fanout {
    */
   publish(entry: LogEntry, held: Participants | undefined, by: SessionId | null): void {
     const { place, membership, position, tellings, rotation } = entry
-    const participants = place && membership ? this.#memberships.learn(place.conversation, membership, held).users : []
+    const participants = place && membership ? this.#memberships.learn(place.conversation, membership, held) : null
     const cursor = this.cursorAt(position)
-    const deliveries: Delivery[] = tellings.map(({ to, data }) => ({
-      recipients: to === 'participants' ? participants : to,
+    const deliveries: LocalDelivery[] = tellings.map(({ to, data }) => ({
+      recipients: to === 'participants' ? (participants?.users ?? []) : to,
       frame: encodeEvent(data, place, cursor),
     }))
-    this.#broker.publish({
-      position,
-      deliveries,
-      endsTyping: typingEnd(entry),
-      rotation: rotation ? { ...rotation, by } : null,
-    })
+    const rotated = rotation ? { ...rotation, by } : null
+    this.#deliver({ position, deliveries, endsTyping: typingEnd(entry), rotation: rotated })
   }
 
-  /** Hands a publication to this node's sessions; the typing (T2) and the sessions (U6) that it ends go first. */
-  deliver({ position, deliveries, endsTyping, rotation }: Publication): void {
+  /** Hands an entry to this node's sessions; the typing (T2) and the sessions (U6) that it ends go first. */
+  #deliver({ position, deliveries, endsTyping, rotation }: LocalEntry): void {
     if (endsTyping) this.#typing.end(endsTyping)
     if (rotation) endSessions(this.#hub.sessions(rotation.user), rotation)
-    for (const delivery of deliveries) this.#hub.deliver(delivery, position)
+    for (const { recipients, frame } of deliveries) this.#hub.deliver(recipients, frame, position)
     this.#position = Math.max(this.#position, position)
   }
 }

@@ -1,5 +1,6 @@
 /** The hub knows which sessions are on this node, by user, and hands them what is published to their user's channel. */
-import type { Broker, Delivery } from '../broker/broker.ts'
+import type { Broker } from '../broker/broker.ts'
+import type { Frame } from '../protocol/frames.ts'
 import type { UserId } from '../protocol/ids.ts'
 import type { Observer } from './observer.ts'
 import type { Session } from './session.ts'
@@ -43,7 +44,7 @@ export class Hub {
   }
 
   /** Pushes the frame of the entry at `position` to each recipient's sessions here. */
-  deliver({ recipients, frame }: Delivery, position: number): void {
+  deliver(recipients: readonly UserId[], frame: Frame, position: number): void {
     let pushed = 0
     for (const user of recipients) {
       const sessions = this.#sessions.get(user)

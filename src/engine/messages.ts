@@ -101,7 +101,7 @@ export const messageCommands: CommandTable<MessageCommand> = {
           event: data.event_type,
           data,
           ...place,
-          cursor: call.engine.fanout.cursorAt(position),
+          cursor: call.cursorAt(position),
         })),
       }))
     },

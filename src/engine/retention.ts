@@ -1,4 +1,5 @@
 /** How long the log is kept (R3): old entries go in the background, a few at a time. */
+import { FanfareError } from '../protocol/codes.ts'
 import type { EventStorage } from '../storage/storage.ts'
 import type { Clock } from './clock.ts'
 import type { Observer } from './observer.ts'
@@ -37,7 +38,8 @@ export class Retention {
     try {
       more = (await this.#events.prune(this.#clock.now() - this.#keptMs, entriesAtOnce)) === entriesAtOnce
     } catch (error) {
-      if (!this.#stopped) this.#observer.fault('pruning the log', error)
+      // Where storage can do nothing now it has told the operator itself.
+      if (!(error instanceof FanfareError)) this.#observer.fault('pruning the log', error)
     }
     if (!this.#stopped) this.#cancel = this.#clock.after(more ? pauseMs : intervalMs, () => this.#prune())
   }

@@ -45,7 +45,12 @@ export class Session {
   /** Null once nothing is missing. */
   #catchUp: CatchUp | null = null
   #behind = false
+  /** Bytes of what it missed that the peer has not taken yet. */
+  #missedBytes = 0
   #cancelTimer: () => void
+  #tokensGiven = 0
+  #tokenInForce = 0
+  #expiresAt = 0
 
   /** Made by `Engine.open` for each connection. */
   constructor(engine: Engine, socket: Socket, address: string, origin: string | null) {
@@ -77,10 +82,14 @@ export class Session {
     return this.#state === 'closed'
   }
 
-  /** Everything at or before it was sent to this session (R1). */
+  /** Everything at or before this place in the log was sent to this session. */
+  get position(): number {
+    return this.#catchUp?.position ?? this.#engine.fanout.position
+  }
+
+  /** The same as a client is told it (R1). */
   get cursor(): string {
-    const { fanout } = this.#engine
-    return this.#catchUp ? fanout.cursorAt(this.#catchUp.position) : fanout.cursor
+    return this.#engine.fanout.cursorAt(this.position)
   }
 
   /** A text frame came. It never throws: a frame that is no command costs the session, a bad command one reply (W1, W3). */
@@ -102,6 +111,20 @@ export class Session {
     else this.#socket.send(frame)
   }
 
+  /** Sends some of what it missed, which counts against no limit of what may wait (S6). Resolves when the peer has taken it. */
+  sendMissed(frames: readonly Frame[]): Promise<void> {
+    const before = this.#socket.bufferedBytes
+    for (const frame of frames) this.#socket.send(frame)
+    const bytes = this.#socket.bufferedBytes - before
+    this.#missedBytes += bytes
+    return new Promise((resolve) =>
+      this.#socket.whenDrained(() => {
+        this.#missedBytes -= bytes
+        resolve()
+      }),
+    )
+  }
+
   /** Sends who is typing, unless the peer is so far behind that it has better things to read (S6). */
   pushTyping(frame: Frame): void {
     if (this.#socket.bufferedBytes <= this.#engine.config.queueBytes / 2) this.#socket.send(frame)
@@ -113,7 +136,7 @@ export class Session {
    */
   fellBehind(): void {
     if (this.closed) return
-    const bytes = this.#socket.bufferedBytes
+    const bytes = Math.max(0, this.#socket.bufferedBytes - this.#missedBytes)
     this.#engine.queues.note(this, bytes)
     if (bytes > this.#engine.config.queueBytes) this.close(4409)
     if (this.closed || this.#behind) return
@@ -126,12 +149,23 @@ export class Session {
     })
   }
 
-  /** The token now ends at `at` (milliseconds); the session is closed with 4401 then, unless it is given another (S4). */
-  expireAt(at: number): void {
-    if (this.#state === 'closed') return
+  /** A token was given, which is yet to be checked. Gives its number: of several that are good the one given last counts (S4). */
+  tokenGiven(): number {
+    return ++this.#tokensGiven
+  }
+
+  /**
+   * That token is good until `at` (milliseconds); the session is closed with 4401 then, unless it is given another (S4). Gives the end
+   * that now holds: a later token's, where the check of this one took longer.
+   */
+  expireAt(at: number, token = this.tokenGiven()): number {
+    if (this.#state === 'closed' || token < this.#tokenInForce) return this.#expiresAt
     const { clock } = this.#engine
+    this.#tokenInForce = token
+    this.#expiresAt = at
     this.#cancelTimer()
     this.#cancelTimer = clock.after(at - clock.now(), () => this.close(4401))
+    return at
   }
 
   /** Ends the session; the peer reads the code, and what there is to say besides. Calling it again does nothing. */
@@ -167,7 +201,9 @@ export class Session {
     } else if (this.#state === 'connecting') {
       if (this.#early.push(frame) > earlyCommands) this.close(4429)
     } else if (this.#state === 'new' && command === 'connect') {
-      void this.#connect(frame)
+      // What came behind it was read too, and is answered before the server ends (S7).
+      this.#engine.began()
+      void this.#connect(frame).finally(() => this.#engine.done())
     } else if (this.#state === 'new') {
       this.#responder(frame).error(new FanfareError('unauthorized', 'connect first'))
       this.close(4401)
@@ -213,7 +249,7 @@ export class Session {
       const refusal = this.#engine.toError(error, 'connect')
       this.#engine.observer.answered('connect', refusal.code)
       responder.error(refusal)
-      if (error instanceof Refusal) return this.close(error.closeCode)
+      if (error instanceof Refusal) return this.close(error.closeCode, error.closeDetail)
       this.#state = 'new'
     }
     const early = this.#early
@@ -224,7 +260,7 @@ export class Session {
   #begin(admission: Admission, since: LogPlace | null, responder: Responder): void {
     const { user, missed } = admission
     this.#attach(admission)
-    if (since && missed) this.#catchUp = new CatchUp(this.#engine, this, this.#socket, user, since)
+    if (since && missed) this.#catchUp = new CatchUp(this.#engine, this, user, since)
     responder.result(this.#greeting(admission))
     if (!this.#catchUp || !missed) return
     const done = () => {

@@ -30,10 +30,11 @@ export const sessionCommands: CommandTable<SessionCommand> = {
     callers: 'session',
     args: z.strictObject({ token: text }),
     read: async (call, { token }) => {
+      const session = sessionOf(call)
+      const given = session.tokenGiven()
       const { user, expiresAt } = await authenticate(call.engine, token)
       if (user !== call.user) throw new FanfareError('unauthorized', "the token is another user's; the old one stands")
-      sessionOf(call).expireAt(expiresAt)
-      return { expires_at: new Date(expiresAt).toISOString() }
+      return { expires_at: new Date(session.expireAt(expiresAt, given)).toISOString() }
     },
   },
 

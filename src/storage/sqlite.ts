@@ -1,8 +1,9 @@
 /** Storage in an embedded SQLite database: this thread's side, which sends operations to the thread that owns the database. */
 import { Worker } from 'node:worker_threads'
 import { FanfareError } from '../protocol/codes.ts'
-import type { Nouns } from './sqlite/operations.ts'
-import type { Opened, Outcome, Request, WorkerOptions } from './sqlite/worker.ts'
+import { type Nouns, operations } from './sql/operations.ts'
+import type { Outcome, Request } from './sqlite/batch.ts'
+import type { Answer, Opened, WorkerOptions } from './sqlite/worker.ts'
 import { DatabaseUnusable, type Storage, type StorageLimits, type StorageObserver } from './storage.ts'
 
 interface Pending {
@@ -11,38 +12,17 @@ interface Pending {
   readonly reject: (error: Error) => void
 }
 
-/** The verbs of each noun, for this thread has only their types. */
-const verbs: { readonly [Noun in keyof Nouns]: { readonly [Verb in keyof Nouns[Noun]]: true } } = {
-  conversations: {
-    create: true,
-    get: true,
-    list: true,
-    update: true,
-    delete: true,
-    addParticipants: true,
-    removeParticipants: true,
-    setAdmins: true,
-    participants: true,
-    membership: true,
-  },
-  messages: { create: true, edit: true, delete: true, list: true },
-  readMarkers: { move: true, unread: true },
-  events: { list: true, missed: true, read: true, prune: true, probe: true },
-  users: { put: true, get: true },
-  userChannels: { current: true, admit: true, admitListener: true, rotate: true },
-}
-
-const unobserved: StorageObserver = { committed() {}, failed() {} }
+/** What clients are told when the database has failed. */
+const failed =
+  'the database has failed and takes nothing more; what was acknowledged is kept; ' +
+  'whoever runs the server must check its disk and start it again'
 
 /**
  * Opens or makes the database `file`, whose folder must exist. Rejects with `DatabaseUnusable` when it is another server's, of a
- * newer version, or can't be written; then nothing was changed.
+ * newer version, or can't be written; then nothing was changed. A disk that is full fails what has no room; one that fails ends the database:
+ * then everything is `unavailable` until it is opened anew.
  */
-export async function openSqlite(
-  file: string,
-  limits: StorageLimits,
-  observer: StorageObserver = unobserved,
-): Promise<Storage> {
+export async function openSqlite(file: string, limits: StorageLimits, observer: StorageObserver): Promise<Storage> {
   const own = import.meta.url.endsWith('.ts') ? './sqlite/worker.ts' : './sqlite/worker.js'
   const worker = new Worker(new URL(own, import.meta.url), { workerData: { file, limits } satisfies WorkerOptions })
   const opened = await new Promise<Opened>((resolve, reject) => {
@@ -56,7 +36,8 @@ export async function openSqlite(
   const thread = new StorageThread(worker, observer)
   return {
     ...(Object.fromEntries(
-      Object.entries(verbs).map(([noun, names]) => [noun, thread.operations(noun, Object.keys(names))]),
+      // Of what is done in the other thread, only the names are of use here.
+      Object.entries(operations(limits)).map(([noun, verbs]) => [noun, thread.operations(noun, Object.keys(verbs))]),
     ) as unknown as Nouns),
     ...opened,
     close: () => thread.close(),
@@ -80,11 +61,11 @@ class StorageThread {
   constructor(worker: Worker, observer: StorageObserver) {
     this.#worker = worker
     this.#observer = observer
-    worker.on('message', (outcomes: Outcome[]) => this.#settle(outcomes))
-    worker.on('error', (error) => this.#end(`the storage thread failed: ${String(error)}`))
+    worker.on('message', (answer: Answer) => this.#hear(answer))
+    worker.on('error', (error) => this.#fail(`the storage thread failed, start the server again: ${String(error)}`))
     this.#exit = new Promise((resolve) => {
       worker.on('exit', () => {
-        this.#end('the storage thread has ended')
+        this.#end(failed)
         resolve()
       })
     })
@@ -132,10 +113,20 @@ class StorageThread {
     this.#worker.postMessage(this.#underWay.map(({ request }) => request))
   }
 
-  #settle(outcomes: Outcome[]): void {
+  #hear(answer: Answer): void {
+    if ('unusable' in answer) {
+      this.#fail(answer.unusable)
+      return
+    }
+    const { outcomes, trouble } = answer
+    if (trouble === null) this.#observer.committed(outcomes.length, performance.now() - this.#sentAt)
+    else this.#observer.failed(outcomes.length, trouble)
+    this.#settle(outcomes)
+  }
+
+  #settle(outcomes: readonly Outcome[]): void {
     const settled = this.#underWay
     this.#underWay = []
-    this.#observe(outcomes)
     this.#send()
     for (const [index, outcome] of outcomes.entries()) {
       const pending = settled[index]
@@ -146,20 +137,15 @@ class StorageThread {
     if (this.#underWay.length === 0) this.#whenIdle?.()
   }
 
-  #observe(outcomes: Outcome[]): void {
-    const [first] = outcomes
-    // A batch that can't be stored fails as a whole, and only such a one fails with this code.
-    if (first && 'failure' in first && first.failure.code === 'unavailable') {
-      this.#observer.failed(outcomes.length, first.failure.message)
-    } else {
-      this.#observer.committed(outcomes.length, performance.now() - this.#sentAt)
-    }
+  #fail(why: string): void {
+    this.#observer.failed(this.#underWay.length + this.#waiting.length, why)
+    this.#end(failed)
   }
 
-  #end(reason: string): void {
-    if (this.#refusal === null) this.#observer.failed(this.#underWay.length + this.#waiting.length, reason)
-    this.#refusal ??= reason
-    for (const { reject } of [...this.#underWay, ...this.#waiting]) reject(new FanfareError('unavailable', reason))
+  /** Nothing is taken any more, and what was not answered never will be: whether it was stored is not known. */
+  #end(refusal: string): void {
+    this.#refusal ??= refusal
+    for (const { reject } of [...this.#underWay, ...this.#waiting]) reject(new FanfareError('unavailable', refusal))
     this.#underWay = []
     this.#waiting = []
     this.#whenIdle?.()

@@ -89,6 +89,8 @@ export interface LogPlace {
 export interface Missed {
   /** Every entry up to here is in it. */
   readonly upTo: number
+  /** No cursor may go beyond this before `gapsAfter` is told: of what comes behind, something was left out. `upTo` where there is none. */
+  readonly wholeTo: number
   /** What was left out of conversations where too much was missed. */
   readonly gaps: readonly Gap[]
   /** The first of the events, in the order of the log. */

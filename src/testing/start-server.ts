@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SignJWT } from 'jose'
 import { type Config, defaultConfig, type Limits } from '../engine/config.ts'
+import type { TokenTrust } from '../engine/tokens.ts'
 import { openLog } from '../operator/log.ts'
 import type { LogLevel } from '../operator/log-level.ts'
 import type { ErrorBody } from '../protocol/codes.ts'
@@ -11,9 +12,12 @@ import type { CommandName, Result } from '../protocol/commands.ts'
 import { type Server, type ServerOptions, startServer as start } from '../server.ts'
 
 export type TestServerOptions = Partial<Omit<Config, 'limits'>> &
-  Partial<Pick<ServerOptions, 'clock' | 'demo' | 'origins' | 'metrics' | 'tls'>> & {
+  Partial<Pick<ServerOptions, 'brokerUrl' | 'clock' | 'demo' | 'origins' | 'metrics' | 'tls'>> & {
     limits?: Partial<Limits>
     logLevel?: LogLevel
+    tokenTrust?: Partial<TokenTrust>
+    /** Besides the one that the test server has anyway. */
+    apiKeys?: readonly string[]
   }
 
 /** A line of the log. */
@@ -58,22 +62,15 @@ export class TestServer {
 
   /** Starts it, on the port that it had before if there was one. */
   async start(): Promise<void> {
-    const {
-      limits,
-      clock,
-      demo = false,
-      origins = [],
-      metrics = null,
-      tls = null,
-      logLevel = 'debug',
-      ...config
-    } = this.#options
+    const { limits, clock, demo = false, origins = [], metrics = null, logLevel = 'debug', ...others } = this.#options
+    const { brokerUrl = null, tokenTrust, apiKeys = [], tls = null, ...config } = others
     this.#server = await start({
       host: '127.0.0.1',
       port: this.#port,
       dataFolder: this.folder,
-      tokenSecret: this.tokenSecret,
-      apiKey: this.apiKey,
+      tokenTrust: { secret: this.tokenSecret, jwksUrl: null, issuer: null, audiences: [], ...tokenTrust },
+      apiKeys: [this.apiKey, ...apiKeys],
+      brokerUrl,
       origins,
       demo,
       metrics,

@@ -8,8 +8,11 @@ import { logContract } from './storage-contract/log.ts'
 import { messagesContract } from './storage-contract/messages.ts'
 import { participantsContract } from './storage-contract/participants.ts'
 import { readMarkersContract } from './storage-contract/read-markers.ts'
+import { resumingContract } from './storage-contract/resuming.ts'
+import { retentionContract } from './storage-contract/retention.ts'
 import { rightsContract } from './storage-contract/rights.ts'
 import type { OpenStorage } from './storage-contract/stage.ts'
+import { userChannelsContract } from './storage-contract/user-channels.ts'
 import { usersContract } from './storage-contract/users.ts'
 
 export type { OpenedStorage, OpenStorage } from './storage-contract/stage.ts'
@@ -24,5 +27,8 @@ export function storageContract(name: string, open: OpenStorage): void {
     messagesContract(open)
     readMarkersContract(open)
     usersContract(open)
+    userChannelsContract(open)
+    resumingContract(open)
+    retentionContract(open)
   })
 }

@@ -4,7 +4,8 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import type { Caller } from '../engine/call.ts'
 import { isSessionOnly, observed } from '../engine/commands.ts'
 import type { Engine } from '../engine/engine.ts'
-import { authenticate } from '../engine/user-channels.ts'
+import type { Proof } from '../engine/tokens.ts'
+import { requireUnrevoked } from '../engine/user-channels.ts'
 import { FanfareError } from '../protocol/codes.ts'
 import { socketPath } from '../protocol/frames.ts'
 import { isUserId, type UserId } from '../protocol/ids.ts'
@@ -19,13 +20,14 @@ export type Pages = (request: IncomingMessage, response: ServerResponse, byBacke
 
 export class HttpServer {
   readonly #engine: Engine
-  readonly #apiKey: Buffer
+  /** Only their digests are kept. */
+  readonly #apiKeys: readonly Buffer[]
   readonly #origins: readonly string[]
   readonly #pages: Pages
 
-  constructor(engine: Engine, apiKey: string, origins: readonly string[], pages: Pages) {
+  constructor(engine: Engine, apiKeys: readonly string[], origins: readonly string[], pages: Pages) {
     this.#engine = engine
-    this.#apiKey = digest(apiKey)
+    this.#apiKeys = apiKeys.map(digest)
     this.#origins = origins
     this.#pages = pages
   }
@@ -56,11 +58,13 @@ export class HttpServer {
       response.setHeader('connection', 'close')
       throw new FanfareError('unavailable', 'this server is about to end: come back for the next one')
     }
-    const caller = await this.#caller(request)
+    const { caller, proof } = await this.#caller(request)
     if (isSessionOnly(name)) throw new FanfareError('unknown_command', `${name} is a command of sessions only`)
     const { frameBytes } = this.#engine.config.limits
     const limit = caller.backend ? Math.max(frameBytes && backendBodyBytes, frameBytes) : frameBytes
     const args = await readJson(request, limit)
+    // Not before the whole body is here: who is logged out meanwhile must not hold a door open with half a request (U7).
+    if (proof) await requireUnrevoked(this.#engine, proof)
     this.#engine.call(caller, name, args, {
       result: (result) => answer(response, 200, { result }),
       error: (error) => this.#refuse(request, response, error, name, caller.user),
@@ -85,21 +89,22 @@ export class HttpServer {
     answerError(response, error)
   }
 
-  /** Who calls: a user by his token, or the backend by the API key, perhaps on a user's behalf. */
-  async #caller({ headers }: IncomingMessage): Promise<Caller> {
+  /** Who calls: a user by his token, which may have been revoked, or the backend by the API key, perhaps on a user's behalf. */
+  async #caller({ headers }: IncomingMessage): Promise<{ caller: Caller; proof: Proof | null }> {
     const credential = credentialOf(headers)
     if (!credential) {
       throw new FanfareError('unauthorized', 'give a token or the API key: Authorization: Bearer …')
     }
     const as = headers['fanfare-as']
     if (this.#isApiKey(credential)) {
-      if (as === undefined) return { user: null, backend: true, session: null }
-      if (!isUserId(as)) throw new FanfareError('invalid_argument', 'Fanfare-As is no user id, such as user/alice')
-      return { user: as, backend: true, session: null }
+      if (as !== undefined && !isUserId(as)) {
+        throw new FanfareError('invalid_argument', 'Fanfare-As is no user id, such as user/alice')
+      }
+      return { caller: { user: as ?? null, backend: true, session: null }, proof: null }
     }
-    const { user } = await authenticate(this.#engine, credential)
+    const proof = await this.#engine.tokens.verify(credential)
     if (as !== undefined) throw new FanfareError('forbidden', 'Fanfare-As goes with the API key only')
-    return { user, backend: false, session: null }
+    return { caller: { user: proof.user, backend: false, session: null }, proof }
   }
 
   #byBackend({ headers }: IncomingMessage): boolean {
@@ -107,8 +112,10 @@ export class HttpServer {
     return credential !== null && this.#isApiKey(credential)
   }
 
+  /** Compared with each of them, be the first the right one: how long it takes tells nothing. */
   #isApiKey(credential: string): boolean {
-    return timingSafeEqual(digest(credential), this.#apiKey)
+    const given = digest(credential)
+    return this.#apiKeys.filter((key) => timingSafeEqual(key, given)).length > 0
   }
 
   /** What a browser needs to let a page of an allowed origin read the answer. */
@@ -117,6 +124,8 @@ export class HttpServer {
     if (headers.origin === undefined) return
     response.setHeader('access-control-allow-origin', headers.origin)
     response.setHeader('access-control-allow-headers', 'authorization, content-type')
+    // Else the page could not read when to come back.
+    response.setHeader('access-control-expose-headers', 'retry-after')
     response.setHeader('access-control-max-age', '600')
   }
 

@@ -39,6 +39,8 @@ export class WebSocketServer {
       clientTracking: false,
       // Compression costs memory for each session and leaks lengths of what stands beside a secret.
       perMessageDeflate: false,
+      // There are no subprotocols here, and `ws` would echo the first one that is offered, which may be somebody's secret.
+      handleProtocols: () => false,
       maxPayload: engine.config.limits.frameBytes,
       maxFragments: mostFragments,
       maxBufferedChunks: mostBufferedChunks,
@@ -166,6 +168,7 @@ class Connection implements Socket {
   whenDrained(run: () => void): void {
     // What is queued in this turn must be written before it.
     setImmediate(() => {
+      if (this.#closing) return
       this.flush()
       // Node calls back when it, and so all before it, has been taken; without an error, if the connection lasts until then.
       this.#tcp.write(noBytes, (error) => {

@@ -108,11 +108,11 @@ class Street {
     this.requireTold()
     for (const room of this.#rooms.keys()) expect(this.#model.count(room)).toBe(0)
     const { engine, clock, faults } = this.#started
-    // Of a session one timer is left: it ends with its token.
-    expect(clock.waiting).toBe(this.#sessions.size + 1)
+    // Of a session one timer is left, which ends it with its token, and one prunes the log.
+    expect(clock.waiting).toBe(this.#sessions.size + 2)
     for (const session of [...this.#sessions.keys(), this.#observer]) session.pair.cut()
     expect(engine.typing.size).toBe(0)
-    expect(clock.waiting).toBe(0)
+    expect(clock.waiting).toBe(1)
     expect(faults).toEqual([])
   }
 

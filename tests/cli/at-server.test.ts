@@ -58,6 +58,16 @@ describe('fanfare token', () => {
     expect((await call(server.url, 'get_user_channel', stdout.trim())).status).toBe(200)
   })
 
+  test('CLI token has the issuer and an audience that the server wants', async () => {
+    using folder = temporaryFolder()
+    const data = folder.in('data')
+    const wants = ['--token-issuer=https://auth.example', '--token-audience=chat']
+    await using server = await startServer(data, wants)
+    const tokens = [[], wants].map((args) => runCommand(['token', 'alice', '--data', data, ...args]))
+    const answers = (await Promise.all(tokens)).map(({ stdout }) => call(server.url, 'get_user_channel', stdout.trim()))
+    expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([401, 200])
+  })
+
   test('CLI token makes no secret where there is none, since that would be no server’s', async () => {
     using folder = temporaryFolder()
     const ending = await runCommand(['token', 'alice', '--data', folder.in('data')])
@@ -145,6 +155,14 @@ describe('a server that does not do it', () => {
     })
     expect(refusal(ending)).toContain('does not take this API key')
     expect(ending.stderr).not.toContain('another-key')
+  })
+
+  test('CLI of several keys the first is shown', async () => {
+    using folder = temporaryFolder()
+    const env = { FANFARE_API_KEY: 'first-of-the-keys,second-of-the-keys' }
+    await using server = await startServer(folder.in('data'), [], { env })
+    const ending = await runCommand(['disconnect', 'alice', '--url', server.url], { env, cwd: folder.path })
+    expect(ending).toMatchObject({ code: 0, stderr: '' })
   })
 
   test('CLI a key that is nowhere is one line, and none is made', async () => {

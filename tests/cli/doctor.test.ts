@@ -166,6 +166,25 @@ describe('what doctor finds', () => {
     expect(lines.join().replace('/nowhere/hush', '')).not.toMatch(/hush/i)
   })
 
+  test('CLI doctor wants no token secret where there is a JWKS, and judges each of several API keys', async () => {
+    using folder = temporaryFolder()
+    const { lines } = await diagnose(folder.in('data'), ['--jwks-url=https://auth.example/keys'])
+    expect(lines).toContain('ok    token-secret: none, and none is needed with --jwks-url')
+    const keys = 'aa47d2f0c1b94e7e8d5f3021c6b7e8a9,hush'
+    expect(await complaints(folder.in('data'), [], { FANFARE_API_KEY: keys })).toEqual([
+      'warn  api-key: FANFARE_API_KEY could be guessed; set one of 32 random bytes',
+    ])
+  })
+
+  test('CLI doctor finds a broker that the embedded database has no use for', async () => {
+    using folder = temporaryFolder()
+    expect(await complaints(folder.in('data'), ['--broker-url=nats://127.0.0.1'])).toEqual([
+      expect.stringMatching(
+        /^fail {2}options: the embedded database is for one server alone.*; a server would not start$/,
+      ),
+    ])
+  })
+
   test('CLI doctor finds no fault with 32 random bytes, however they are written', async () => {
     using folder = temporaryFolder()
     const bytes = Buffer.from('8f4e2a91c07d35b6e8f1a2940c6d7b3e5a9081f2c3d4e6b7a8190f2e3d4c5b6a', 'hex')

@@ -1,9 +1,12 @@
+import { writeFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import type { Command } from '../../src/cli/commands.ts'
+import type { Environment } from '../../src/cli/environment.ts'
 import { optionsOf, variableOf } from '../../src/cli/options.ts'
 import { readAsked, readSettings } from '../../src/cli/settings.ts'
 import { defaultLimits } from '../../src/engine/config.ts'
 import { OperatorError } from '../../src/engine/operator-error.ts'
+import { temporaryFolder } from './temporary-folder.ts'
 
 /** Two texts that differ from each other and from the default, and what they mean, for each option of the table. */
 const samples: Readonly<
@@ -12,7 +15,11 @@ const samples: Readonly<
   host: ['::1', '::1', '127.0.0.2', '127.0.0.2'],
   port: ['0', 0, '65535', 65_535],
   data: ['/a', '/a', 'b c', 'b c'],
+  'broker-url': ['nats://a', 'nats://a', 'tls://b:4333,tls://c', 'tls://b:4333,tls://c'],
   origins: ['https://a.example', ['https://a.example'], 'http://b.example:81', ['http://b.example:81']],
+  'jwks-url': ['https://a.example/keys', 'https://a.example/keys', 'http://[::1]:8080/', 'http://[::1]:8080/'],
+  'token-issuer': ['https://a.example/', 'https://a.example/', 'b c', 'b c'],
+  'token-audience': ['chat', ['chat'], 'a, b', ['a', 'b']],
   'tls-cert': ['/a', '/a', 'b c', 'b c'],
   'tls-key': ['/a', '/a', 'b c', 'b c'],
   listeners: ['1', true, '0', false],
@@ -70,8 +77,9 @@ describe.each(optionsOf('serve'))('--$name', (option) => {
 
   test('CLI a bad value is told with what was given and what is taken', () => {
     const flawed = option.name === 'origins' ? '*' : ''
+    const was = option.isSecret ? 'is something else' : `is ${JSON.stringify(flawed)}`
     expect(complaint(() => readSettings('serve', [`--${option.name}=${flawed}`], {}))).toBe(
-      `--${option.name} is ${JSON.stringify(flawed)}, but it takes ${option.kind.takes}; see fanfare serve --help`,
+      `--${option.name} ${was}, but it takes ${option.kind.takes}; see fanfare serve --help`,
     )
   })
 })
@@ -81,7 +89,11 @@ test('CLI the names of the variables are these, and no others', () => {
     'FANFARE_HOST',
     'FANFARE_PORT',
     'FANFARE_DATA',
+    'FANFARE_BROKER_URL',
     'FANFARE_ORIGINS',
+    'FANFARE_JWKS_URL',
+    'FANFARE_TOKEN_ISSUER',
+    'FANFARE_TOKEN_AUDIENCE',
     'FANFARE_TLS_CERT',
     'FANFARE_TLS_KEY',
     'FANFARE_LISTENERS',
@@ -192,16 +204,24 @@ test.each([
   ['host', 'http://127.0.0.1'],
   ['conversations', 'Backend'],
   ['conversations', 'toString'],
+  ['jwks-url', 'auth.example.com/jwks.json'],
+  ['jwks-url', 'file:///etc/jwks.json'],
+  ['jwks-url', 'https://user:password@auth.example.com/jwks.json'],
+  ['jwks-url', 'https://auth.example.com/#keys'],
+  ['jwks-url', ' https://auth.example.com/'],
+  ['token-issuer', 'two\nlines'],
+  ['token-audience', ' ,'],
+  ['token-audience', 'a,b\0'],
   ['max-frame-bytes', '64k'],
   ['max-frame-bytes', '9007199254740993'],
   ['max-participants', '-5'],
 ])('CLI --%s refuses %s', (name, text) => {
   expect(complaint(() => readSettings('serve', [`--${name}`, text], {}))).toContain(
-    `--${name} is "${text}", but it takes`,
+    `--${name} is ${JSON.stringify(text)}, but it takes`,
   )
   const variable = variableOf({ name })
   expect(complaint(() => readSettings('serve', [], { [variable]: text }))).toContain(
-    `${variable} is "${text}", but it takes`,
+    `${variable} is ${JSON.stringify(text)}, but it takes`,
   )
 })
 
@@ -262,4 +282,46 @@ test('CLI what is meant for one call comes from the command line alone', () => {
 
 test('CLI of an option that is given twice the last counts', () => {
   expect(readSettings('serve', ['--port', '80', '--port=81'], {}).port).toBe(81)
+})
+
+describe('an option that may hold a secret', () => {
+  const secret = 'nats://fanfare:hush@nats'
+  const read = (environment: Environment, ...args: readonly string[]) =>
+    readSettings('serve', args, environment).brokerUrl
+
+  test('CLI it comes from its variable, or from the file that the one with _FILE names', () => {
+    using folder = temporaryFolder()
+    writeFileSync(folder.in('given'), `${secret}\n`)
+    expect(read({ FANFARE_BROKER_URL: secret })).toBe(secret)
+    expect(read({ FANFARE_BROKER_URL: '', FANFARE_BROKER_URL_FILE: folder.in('given') })).toBe(secret)
+    expect(read({ FANFARE_BROKER_URL_FILE: folder.in('given') }, '--broker-url=nats://a')).toBe('nats://a')
+    expect(complaint(() => read({ FANFARE_BROKER_URL: secret, FANFARE_BROKER_URL_FILE: folder.in('given') }))).toBe(
+      'FANFARE_BROKER_URL and FANFARE_BROKER_URL_FILE are both set; unset one of them',
+    )
+    expect(complaint(() => read({ FANFARE_BROKER_URL_FILE: folder.in('gone') }))).toBe(
+      `FANFARE_BROKER_URL_FILE names ${folder.in('gone')}, which can't be read (ENOENT); name a readable file of text`,
+    )
+  })
+
+  test.each([secret, 'nats://t0ken@nats', `nats://a,${secret}`, 'http://fanfare:hush@nats'])(
+    'CLI with a secret in it the command line does not take it: %s',
+    (url) => {
+      expect(complaint(() => read({}, `--broker-url=${url}`))).toBe(
+        '--broker-url holds a secret, which whoever lists the processes sees; ' +
+          'set FANFARE_BROKER_URL or FANFARE_BROKER_URL_FILE; see fanfare serve --help',
+      )
+    },
+  )
+
+  test('CLI a bad value of it is not repeated, wherever it was said', () => {
+    using folder = temporaryFolder()
+    writeFileSync(folder.in('given'), 'hush')
+    const complaints = [
+      complaint(() => read({}, '--broker-url=hush')),
+      complaint(() => read({ FANFARE_BROKER_URL: 'hush' })),
+      complaint(() => read({ FANFARE_BROKER_URL_FILE: folder.in('given') })),
+    ]
+    for (const each of complaints) expect(each).not.toContain('hush')
+    expect(complaints[2]).toContain(`the secret in ${folder.in('given')} (FANFARE_BROKER_URL_FILE) is something else`)
+  })
 })

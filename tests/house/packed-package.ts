@@ -1,5 +1,5 @@
 import { cp, mkdir, readdir, readFile, symlink } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { root, run } from './run.ts'
 import { type TemporaryFolder, temporaryFolder } from './temporary-folder.ts'
 
@@ -30,7 +30,10 @@ export async function projectWithPackage(): Promise<Project> {
 
   const manifest = await readFile(join(modules, 'fanfare/package.json'), 'utf8')
   const { dependencies }: { dependencies: Record<string, string> } = JSON.parse(manifest)
-  for (const name of Object.keys(dependencies)) await symlink(join(root, 'node_modules', name), join(modules, name))
+  for (const name of Object.keys(dependencies)) {
+    await mkdir(dirname(join(modules, name)), { recursive: true })
+    await symlink(join(root, 'node_modules', name), join(modules, name))
+  }
 
   const entries = await readdir(join(modules, 'fanfare'), { recursive: true, withFileTypes: true })
   const packed = entries

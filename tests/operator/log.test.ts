@@ -115,7 +115,10 @@ describe('a server', () => {
     other.exec('ROLLBACK')
     expect((await rename()).status).toBe(200)
     expect(linesOf(server, 'storage_failed')).toEqual([
-      { level: 'error', reason: expect.stringMatching(/^nothing was stored: .*locked/) },
+      {
+        level: 'error',
+        reason: expect.stringMatching(/^database is locked: nothing of what was just asked for was stored/),
+      },
     ])
     expect(linesOf(server, 'storage_recovered')).toEqual([{ level: 'warn', failed: expect.any(Number) }])
   })

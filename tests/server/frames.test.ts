@@ -4,6 +4,7 @@ import type { EventFrame } from '../../src/protocol/frames.ts'
 import type { ConversationId } from '../../src/protocol/ids.ts'
 import { connect, open, type RawSession } from '../../src/testing/raw-session.ts'
 import { startServer } from '../../src/testing/start-server.ts'
+import { sendBytes } from './raw-tcp.ts'
 
 const badRequest = { code: 4400, reason: 'bad_request' }
 
@@ -112,6 +113,25 @@ describe('frames from a client', () => {
     await using server = await startServer()
     await using session = await open(server, { perMessageDeflate: { threshold: 0 } })
     expect(session.webSocket.extensions).toBe('')
+  })
+
+  it('W1 there are no subprotocols: none of those that are offered is chosen, or told again', async () => {
+    await using server = await startServer()
+    for (const offered of ['chat', 'secret-of-somebody, chat']) {
+      const head = [
+        'GET /v2/socket HTTP/1.1',
+        'Host: a',
+        'Upgrade: websocket',
+        'Connection: Upgrade',
+        'Sec-WebSocket-Version: 13',
+        'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
+        `Sec-WebSocket-Protocol: ${offered}`,
+      ]
+      await using tcp = await sendBytes(server, `${head.join('\r\n')}\r\n\r\n`)
+      const answer = await tcp.until('\r\n\r\n')
+      expect(answer).toMatch(/^HTTP\/1\.1 101 /)
+      expect(answer).not.toMatch(/websocket-protocol|secret/i)
+    }
   })
 
   it('W1 what breaks WebSocket itself ends that session alone', async () => {

@@ -11,10 +11,15 @@ export const noLimits: StorageLimits = { maxParticipants: 0, maxConversationsPer
 export class SqliteFolder implements AsyncDisposable {
   readonly path = mkdtempSync(join(tmpdir(), 'fanfare-storage-'))
   readonly file = join(this.path, 'fanfare.db')
+  /** What the operator was told of its databases. */
+  readonly troubles: string[] = []
   readonly #opened: Storage[] = []
 
   async open(limits = noLimits): Promise<Storage> {
-    const storage = await openSqlite(this.file, limits)
+    const storage = await openSqlite(this.file, limits, {
+      committed() {},
+      failed: (_operations, reason) => this.troubles.push(reason),
+    })
     this.#opened.push(storage)
     return storage
   }

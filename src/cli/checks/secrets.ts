@@ -1,18 +1,22 @@
 /** The two secrets: whether they are there, strong, and their owner's alone. None of them is ever told. */
 import { statSync } from 'node:fs'
 import { OperatorError } from '../../engine/operator-error.ts'
-import { type Found, findSecret, type Secret, secrets } from '../secrets.ts'
-import type { Environment } from '../settings.ts'
+import type { Environment } from '../environment.ts'
+import { type FoundSecret, findSecret, keysIn, readSecretIfGiven, type Secret, secrets } from '../secrets.ts'
 import { type Finding, fail, ok, othersMode, warn } from './finding.ts'
 
 /** What a guesser with a lot of time is kept out by. A random one of 32 hexadecimal digits has about 118. */
 const leastBits = 100
 
-export function checkSecrets(folder: string, environment: Environment): Finding[] {
+/** With a JWKS a token secret counts only where it is given. */
+export function checkSecrets(folder: string, environment: Environment, jwksUrl: string | null): Finding[] {
   const found: string[] = []
   const findings = Object.values(secrets).flatMap((secret): Finding[] => {
     const what = secret.file
     try {
+      if (jwksUrl !== null && secret === secrets.tokenSecret && readSecretIfGiven(secret, environment) === null) {
+        return [ok(what, 'none, and none is needed with --jwks-url')]
+      }
       const one = findSecret(secret, folder, environment)
       if (!one) return [ok(what, 'is not there yet, and will be made')]
       found.push(one.text)
@@ -28,13 +32,15 @@ export function checkSecrets(folder: string, environment: Environment): Finding[
   return findings
 }
 
-function checkOne(what: string, secret: Secret, { text, source, remedy, path }: Found): Finding {
+function checkOne(what: string, secret: Secret, { text, source, remedy, path }: FoundSecret): Finding {
   const flaw = secret.flaw(text)
   if (flaw) return fail(what, `${source} ${flaw}`, remedy)
   if (path && process.platform !== 'win32' && (statSync(path).mode & othersMode) !== 0) {
     return warn(what, `others than its owner may read ${path}`, `chmod 600 ${path}, and replace it if they may have`)
   }
-  if (bits(text) < leastBits) return warn(what, `${source} could be guessed`, 'set one of 32 random bytes')
+  const guessable = secret === secrets.apiKey ? keysIn(text) : [text]
+  if (guessable.some((one) => bits(one) < leastBits))
+    return warn(what, `${source} could be guessed`, 'set one of 32 random bytes')
   return ok(what, source)
 }
 

@@ -2,19 +2,30 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import type { Query } from '../sql/steps.ts'
 import { DatabaseUnusable, type StorageLimits } from '../storage.ts'
+import { costOf } from './costs.ts'
 import { migrations } from './schema.ts'
 
 /** Below it two connections may corrupt a WAL database (sqlite.org/wal.html#walresetbug). */
 export const oldestSqlite = [3, 51, 3]
 /** How long a statement waits for another process that has the database locked. */
 const busyTimeoutMs = 5_000
+/** A write-ahead log of so many pages (of 4 KiB) is emptied into the database when there is time. */
+const longLogPages = 4_000
+
+/** What a checkpoint says: whether something was in its way, and the pages in the log, of which so many are in the database. */
+interface Checkpoint {
+  readonly busy: number
+  readonly log: number
+  readonly checkpointed: number
+}
 
 export class Database {
   readonly limits: StorageLimits
   /** The name of the log's epoch, which begins with this opening. */
   readonly epoch = randomBytes(6).toString('base64url')
-  /** Set by an operation that scrubs: what was there must not outlive it in the write-ahead log. */
+  /** Set where content was taken away: what was there must not outlive it in the write-ahead log. */
   scrubbed = false
   readonly #sqlite: DatabaseSync
   readonly #lock: DatabaseSync
@@ -32,7 +43,7 @@ export class Database {
         PRAGMA synchronous = FULL;   -- an acknowledged commit survives a power cut; WAL's usual NORMAL may lose it
         PRAGMA secure_delete = ON;   -- scrubbed content is overwritten, not just unlinked
         PRAGMA cache_size = -65536;
-        PRAGMA wal_autocheckpoint = 4000;
+        PRAGMA wal_autocheckpoint = 0;  -- see checkpointIfLong
       `)
       requireSqlite(this.#sqlite)
       this.#migrate()
@@ -48,55 +59,82 @@ export class Database {
     return this.get<{ seq: number }>(`SELECT seq FROM sqlite_sequence WHERE name = 'event'`)?.seq ?? 0
   }
 
-  /** The statement for this text, prepared at its first use. */
-  statement(text: string): StatementSync {
-    let statement = this.#statements.get(text)
-    if (!statement) {
-      statement = this.#sqlite.prepare(text)
-      this.#statements.set(text, statement)
+  /** Answers a step of an operation. Batches run one after the other, so everything is kept from others anyway. */
+  answer({ wanted, text, values }: Query): unknown {
+    switch (wanted) {
+      case 'row':
+        return this.#statement(text).get(...values)
+      case 'rows':
+        return this.#statement(text).all(...values)
+      case 'changes':
+        return this.#statement(text).run(...values).changes
+      case 'position':
+        return this.#statement(text).run(...values).lastInsertRowid
+      case 'lock':
+        return undefined
+      case 'end':
+        return this.position
+      case 'scrubbed':
+        this.scrubbed = true
+        return undefined
     }
-    return statement
   }
 
   /** The first row, or undefined. */
   get<Row>(text: string, ...values: (string | number | null)[]): Row | undefined {
-    return this.statement(text).get(...values) as Row | undefined
+    return this.#statement(text).get(...values) as Row | undefined
   }
 
-  all<Row>(text: string, ...values: (string | number | null)[]): Row[] {
-    return this.statement(text).all(...values) as Row[]
-  }
-
-  run(text: string, ...values: (string | number | null)[]): { lastInsertRowid: number; changes: number } {
-    return this.statement(text).run(...values) as { lastInsertRowid: number; changes: number }
-  }
-
-  /** Writes a page, though nothing changes. SQLite leaves out an UPDATE that changes nothing, but not this. */
-  touch(): void {
-    this.run(`PRAGMA user_version = ${migrations.length}`)
+  run(text: string, ...values: (string | number | null)[]): void {
+    this.#statement(text).run(...values)
   }
 
   /**
    * Empties the write-ahead log into the database, so that no scrubbed content is left in it. Returns false when that must be tried
-   * again: something else is reading the database just now, or the disk is full.
+   * again: something else is reading the database just now, or the disk is full. Throws where the disk fails.
    */
   checkpoint(): boolean {
+    // A reader, a backup for instance, may take its time: nobody shall wait for it here.
+    this.#sqlite.exec('PRAGMA busy_timeout = 0')
     try {
-      // A reader, a backup for instance, may take its time: nobody shall wait for it here.
-      this.#sqlite.exec('PRAGMA busy_timeout = 0')
-      const { busy } = this.#sqlite.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get() as { busy: number }
-      return busy === 0
-    } catch {
-      return false
+      return this.#checkpoint('TRUNCATE')
     } finally {
       this.#sqlite.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}`)
     }
+  }
+
+  /**
+   * Moves a log that has grown long into the database, as far as no reader is in the way. SQLite's own checkpoint would come within a
+   * commit, so that those who wait for it waited longer, and would say nothing of a disk that fails. Throws where the disk fails.
+   */
+  checkpointIfLong(): void {
+    const { log, checkpointed } = this.get<Checkpoint>('PRAGMA wal_checkpoint(NOOP)') as Checkpoint
+    if (log - checkpointed >= longLogPages) this.#checkpoint('PASSIVE')
   }
 
   close(): void {
     this.#statements.clear()
     if (this.#sqlite?.isOpen) this.#sqlite.close()
     this.#lock.close()
+  }
+
+  /** The statement for this text, prepared at its first use. */
+  #statement(text: string): StatementSync {
+    let statement = this.#statements.get(text)
+    if (!statement) {
+      statement = this.#sqlite.prepare(inSqlite(text))
+      this.#statements.set(text, statement)
+    }
+    return statement
+  }
+
+  #checkpoint(mode: 'TRUNCATE' | 'PASSIVE'): boolean {
+    try {
+      return this.get<Checkpoint>(`PRAGMA wal_checkpoint(${mode})`)?.busy === 0
+    } catch (error) {
+      if (costOf(error) === 'database') throw error
+      return false
+    }
   }
 
   #migrate(): void {
@@ -106,6 +144,11 @@ export class Database {
       this.#sqlite.exec(`BEGIN IMMEDIATE; ${migration}; PRAGMA user_version = ${index + 1}; COMMIT`)
     }
   }
+}
+
+/** The text as SQLite knows it: `?1` for the first value, and no rows that are kept from others. */
+function inSqlite(text: string): string {
+  return text.replace(/\$(\d+)/g, '?$1').replace(/ FOR UPDATE( OF \w+)?$/, '')
 }
 
 function versionOf(connection: DatabaseSync): number {

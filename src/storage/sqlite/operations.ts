@@ -1,63 +1,35 @@
-/** The storage seam as it runs inside the worker: the same operations, each synchronous. */
+/** The seam's operations as they run inside the worker: each done at once, step by step. */
 import { FanfareError } from '../../protocol/codes.ts'
-import type { ConversationId, UserId } from '../../protocol/ids.ts'
-import type { EventStorage, EventsRead, LogPlace, Missed, Place, ReadEvent, Storage } from '../storage.ts'
-import { seat } from './access.ts'
-import { SqliteConversations } from './conversations.ts'
+import { operations as inSteps, type Nouns } from '../sql/operations.ts'
+import { isSeveral, type Steps } from '../sql/steps.ts'
 import type { Database } from './database.ts'
-import { prune } from './log.ts'
-import { SqliteMessages } from './messages.ts'
-import { missedSince } from './missed.ts'
-import { SqliteReadMarkers } from './read-markers.ts'
-import { readAt, readEvents } from './replay.ts'
-import { SqliteUserChannels, SqliteUsers } from './users.ts'
 
 type Sync<Group> = {
   [Name in keyof Group]: Group[Name] extends (...args: infer A) => Promise<infer R> ? (...args: A) => R : never
 }
 
-/** The seam's groups of operations, by noun. */
-export type Nouns = Pick<Storage, 'conversations' | 'messages' | 'readMarkers' | 'events' | 'users' | 'userChannels'>
-
 export type Operations = { [Noun in keyof Nouns]: Sync<Nouns[Noun]> }
 
-class SqliteEvents implements Sync<EventStorage> {
-  readonly #db: Database
-
-  constructor(db: Database) {
-    this.#db = db
-  }
-
-  list(actor: UserId, conversation: ConversationId, afterSeq: number, limit: number): (ReadEvent & { place: Place })[] {
-    return readEvents(this.#db, actor, seat(this.#db, actor, conversation).conversation, afterSeq, limit)
-  }
-
-  missed(user: UserId, since: LogPlace): Missed | null {
-    return missedSince(this.#db, user, since)
-  }
-
-  read(user: UserId, positions: readonly number[]): EventsRead | null {
-    return readAt(this.#db, user, positions)
-  }
-
-  prune(before: number, limit: number): number {
-    return prune(this.#db, before, limit)
-  }
-
-  probe(): void {
-    this.#db.touch()
-  }
+export function operations(db: Database): Operations {
+  const nouns = Object.entries(inSteps(db.limits)).map(([noun, verbs]) => [
+    noun,
+    Object.fromEntries(
+      Object.entries<(...args: never) => Steps<unknown>>(verbs).map(([verb, steps]) => [
+        verb,
+        (...args: never) => done(db, steps(...args)),
+      ]),
+    ),
+  ])
+  return Object.fromEntries(nouns) as Operations
 }
 
-export function operations(db: Database): Operations {
-  return {
-    conversations: new SqliteConversations(db),
-    messages: new SqliteMessages(db),
-    readMarkers: new SqliteReadMarkers(db),
-    events: new SqliteEvents(db),
-    users: new SqliteUsers(db),
-    userChannels: new SqliteUserChannels(db),
+function done<R>(db: Database, steps: Steps<R>): R {
+  let step = steps.next()
+  while (!step.done) {
+    const asked = step.value
+    step = steps.next(isSeveral(asked) ? asked.map((query) => db.answer(query)) : db.answer(asked))
   }
+  return step.value
 }
 
 /** What an operation failed with, as it goes to the other thread. A fault that is no `FanfareError` keeps only its text. */

@@ -15,6 +15,10 @@ export const migrations: readonly string[] = [
   CREATE TABLE pruned (position INTEGER NOT NULL) STRICT;
   INSERT INTO pruned VALUES (0);
 
+  -- Counted up by whoever wants to know whether anything can be stored.
+  CREATE TABLE heartbeat (count INTEGER NOT NULL) STRICT;
+  INSERT INTO heartbeat VALUES (0);
+
   CREATE TABLE user (
     id TEXT PRIMARY KEY,
     name TEXT,

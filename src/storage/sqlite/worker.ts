@@ -1,19 +1,23 @@
 /**
- * The thread that owns the database. It takes what arrived while the last commit was under way, runs it in one transaction, each
- * operation behind its own savepoint, and answers for all when the transaction is on disk (group commit).
+ * The thread that owns the database. It takes what arrived while the last commit was under way, runs it in one transaction, and answers for
+ * all when the transaction is on disk (group commit).
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { DatabaseUnusable, type StorageLimits } from '../storage.ts'
+import { type BatchOutcome, type Request, runBatch } from './batch.ts'
 import { Database } from './database.ts'
-import { type Failure, failure, operations } from './operations.ts'
+import { operations } from './operations.ts'
 
-/** An operation, by noun and verb, with its arguments. */
-export type Request = readonly [noun: string, verb: string, args: readonly unknown[]]
+/** Nothing is done any more; why, for the operator. It comes unasked too, and is the last that comes. */
+export interface Unusable {
+  readonly unusable: string
+}
 
-export type Outcome = { readonly value: unknown } | { readonly failure: Failure }
+/** What the worker says at its start. */
+export type Opened = { readonly epoch: string; readonly position: number } | Unusable
 
-/** What the worker says at its start, and then of each batch, in the order they were sent. */
-export type Opened = { readonly epoch: string; readonly position: number } | { readonly unusable: string }
+/** What it says of each batch, in the order they were sent. */
+export type Answer = BatchOutcome | Unusable
 
 export interface WorkerOptions {
   readonly file: string
@@ -30,59 +34,49 @@ const { file, limits } = workerData as WorkerOptions
 const db = open()
 if (db) serve(db)
 
+function post(message: Opened | Answer): void {
+  port?.postMessage(message)
+}
+
 function open(): Database | null {
   try {
     return new Database(file, limits)
   } catch (error) {
-    const reason = error instanceof DatabaseUnusable ? error.message : `${file} can't be opened: ${String(error)}`
-    port?.postMessage({ unusable: reason } satisfies Opened)
+    post({ unusable: error instanceof DatabaseUnusable ? error.message : `${file} can't be opened: ${String(error)}` })
     return null
   }
 }
 
 function serve(db: Database): void {
-  const nouns = operations(db) as unknown as Record<string, Record<string, (...args: unknown[]) => unknown>>
+  const nouns = operations(db)
   let checkpoint: NodeJS.Timeout | undefined
+  let usable = true
 
-  const checkpointSoon = () => {
+  /** Does something with the database, unless it has failed. When it fails now, that was the last. */
+  const whileUsable = (act: () => void) => {
+    if (!usable) return
+    try {
+      act()
+    } catch (error) {
+      usable = false
+      clearTimeout(checkpoint)
+      const reason = error instanceof Error ? error.message : String(error)
+      post({
+        unusable:
+          `${file} can't be relied on any more (${reason}): what was acknowledged is kept, nothing more is stored or read; ` +
+          'check the disk, then start the server again',
+      })
+    }
+  }
+
+  const scrub = () => {
+    if (!db.checkpoint()) scrubSoon()
+  }
+  const scrubSoon = () => {
     checkpoint ??= setTimeout(() => {
       checkpoint = undefined
-      if (!db.checkpoint()) checkpointSoon()
+      whileUsable(scrub)
     }, scrubDelayMs)
-  }
-
-  const runOne = ([noun, verb, args]: Request): Outcome => {
-    db.run('SAVEPOINT operation')
-    try {
-      const group = nouns[noun]
-      const value = group?.[verb]?.(...args)
-      db.run('RELEASE operation')
-      return { value }
-    } catch (error) {
-      db.run('ROLLBACK TO operation')
-      db.run('RELEASE operation')
-      return { failure: failure(error) }
-    }
-  }
-
-  const runBatch = (batch: readonly Request[]): Outcome[] => {
-    try {
-      // IMMEDIATE, for only who holds no lock yet waits for another program that writes, such as one that replicates.
-      db.run('BEGIN IMMEDIATE')
-      const outcomes = batch.map(runOne)
-      db.run('COMMIT')
-      return outcomes
-    } catch (error) {
-      // The disk is full or failing: nothing of this batch is acknowledged, for nobody knows what reached the disk.
-      try {
-        db.run('ROLLBACK')
-      } catch {
-        // SQLite has rolled back by itself.
-      }
-      db.scrubbed = false
-      const message = `nothing was stored: ${error instanceof Error ? error.message : String(error)}`
-      return batch.map(() => ({ failure: { code: 'unavailable', message, retryable: true } }))
-    }
   }
 
   port?.on('message', (batch: readonly Request[] | 'close') => {
@@ -92,14 +86,19 @@ function serve(db: Database): void {
       port.close()
       return
     }
-    port.postMessage(runBatch(batch))
-    if (db.scrubbed) {
-      db.scrubbed = false
-      checkpointSoon()
-    }
+    whileUsable(() => {
+      post(runBatch(db, nouns, batch))
+      if (db.scrubbed) {
+        db.scrubbed = false
+        scrubSoon()
+      }
+      db.checkpointIfLong()
+    })
   })
 
-  // A crash may have come between a deletion and its checkpoint.
-  if (!db.checkpoint()) checkpointSoon()
-  port?.postMessage({ epoch: db.epoch, position: db.position } satisfies Opened)
+  whileUsable(() => {
+    // A crash may have come between a deletion and its checkpoint.
+    scrub()
+    post({ epoch: db.epoch, position: db.position })
+  })
 }

@@ -1,4 +1,4 @@
-/** Profiles and user channels (M7, U1). */
+/** Profiles (M7). */
 import { describe, expect, it } from 'vitest'
 import type { UserId } from '../../protocol/ids.ts'
 import { alice, bob, carol, dave, entryOf, type OpenStorage, openStage, time } from './stage.ts'
@@ -62,39 +62,6 @@ export function usersContract(open: OpenStorage): void {
       expect(await get(carol, alice, bob)).toEqual([nobody(alice), nobody(bob)])
       await stage.reopen()
       expect(await get(null, alice, bob, carol)).toEqual(profiles)
-    })
-  })
-
-  describe('user channels', () => {
-    it('U1 a user has one channel: the first name stays, also asked for at once and after reopening', async () => {
-      await using stage = await openStage(open)
-      const at = stage.now
-      const [first, ...others] = await Promise.all(
-        Array.from({ length: 5 }, (_, index) => stage.channel(alice, `name ${index}`)),
-      )
-      expect(first).toMatchObject({ user: alice, name: 'name 0', rotated_at: time(at) })
-      expect(Object.keys(first ?? {}).toSorted()).toEqual(['id', 'name', 'rotated_at', 'user'])
-      expect(others).toEqual(others.map(() => first))
-      await stage.reopen()
-      expect(await stage.channel(alice, 'later')).toEqual(first)
-    })
-
-    it('U1, U4 a name leads to its owner, and a name that is nobody’s to none', async () => {
-      await using stage = await openStage(open)
-      await stage.channel(alice, 'hers')
-      await stage.channel(bob, 'his')
-      await stage.channel(bob, 'another')
-      const owner = async (name: string) =>
-        (await stage.storage.userChannels.admitListener(name, null))?.userChannel.user ?? null
-      expect(await Promise.all(['hers', 'his', 'another', 'His', ''].map(owner))).toEqual([
-        alice,
-        bob,
-        null,
-        null,
-        null,
-      ])
-      await stage.reopen()
-      expect(await owner('his')).toBe(bob)
     })
   })
 }

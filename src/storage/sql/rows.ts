@@ -15,7 +15,7 @@ import type {
   UserChannel,
   UserConversation,
 } from '../../protocol/records.ts'
-import type { Database } from './database.ts'
+import { all, get, type Steps } from './steps.ts'
 
 export interface ConversationRow {
   key: number
@@ -106,25 +106,17 @@ export function messageRecord(row: MessageRow, conversation: ConversationId): Me
   }
 }
 
-export function conversationRecord(db: Database, row: ConversationRow): Conversation {
-  const users = (admins: 0 | 1) =>
-    db
-      .all<{ user: UserId }>(
-        `SELECT user FROM membership WHERE conversation = ? AND to_seq IS NULL AND is_admin >= ? ORDER BY user LIMIT ?`,
-        row.key,
-        admins,
-        listedUsers,
-      )
-      .map(({ user }) => user)
+export function* conversationRecord(row: ConversationRow): Steps<Conversation> {
+  const last = row.last_message_seq
   return {
     id: row.id,
     title: row.title,
     metadata: metadata(row.metadata),
-    participants: users(0),
-    admins: users(1),
+    participants: yield* listed(row.key, 0),
+    admins: yield* listed(row.key, 1),
     participant_count: row.participant_count,
     distinct_by_participants: row.distinct_key !== null,
-    last_message: row.last_message_seq === null ? null : (messageAt(db, row.key, row.last_message_seq)?.id ?? null),
+    last_message: last === null ? null : ((yield* messageAt(row.key, last))?.id ?? null),
     last_seq: row.last_seq,
     created_by: row.created_by,
     created_at: timestamp(row.created_at),
@@ -132,14 +124,25 @@ export function conversationRecord(db: Database, row: ConversationRow): Conversa
   }
 }
 
-export function messageAt(db: Database, conversation: number, seq: number): MessageRow | undefined {
-  return db.get<MessageRow>('SELECT * FROM message WHERE conversation = ? AND seq = ?', conversation, seq)
+function* listed(conversation: number, admins: 0 | 1): Steps<UserId[]> {
+  const rows = yield* all<{ user: UserId }>(
+    `SELECT "user" FROM membership
+     WHERE conversation = $1 AND to_seq IS NULL AND is_admin >= $2 ORDER BY "user" LIMIT $3`,
+    conversation,
+    admins,
+    listedUsers,
+  )
+  return rows.map(({ user }) => user)
 }
 
-export function unreadCount(db: Database, membership: MembershipRow): number {
-  const row = db.get<{ count: number }>(
+export function messageAt(conversation: number, seq: number): Steps<MessageRow | undefined> {
+  return get<MessageRow>('SELECT * FROM message WHERE conversation = $1 AND seq = $2', conversation, seq)
+}
+
+export function* unreadCount(membership: MembershipRow): Steps<number> {
+  const row = yield* get<{ count: number }>(
     `SELECT count(*) AS count FROM (
-       SELECT 1 FROM message WHERE conversation = ? AND seq > ? AND deleted = 0 AND created_by <> ? LIMIT ?)`,
+       SELECT 1 FROM message WHERE conversation = $1 AND seq > $2 AND deleted = 0 AND created_by <> $3 LIMIT $4) AS unread`,
     membership.conversation,
     membership.last_read_seq,
     membership.user,
@@ -148,13 +151,13 @@ export function unreadCount(db: Database, membership: MembershipRow): number {
   return row?.count ?? 0
 }
 
-export function userConversationRecord(db: Database, id: ConversationId, row: MembershipRow): UserConversation {
+export function* userConversationRecord(id: ConversationId, row: MembershipRow): Steps<UserConversation> {
   return {
     id: userConversationId(row.user, id),
     user: row.user,
     conversation: id,
-    unread_count: unreadCount(db, row),
-    last_read_message: messageAt(db, row.conversation, row.last_read_seq)?.id ?? null,
+    unread_count: yield* unreadCount(row),
+    last_read_message: (yield* messageAt(row.conversation, row.last_read_seq))?.id ?? null,
     last_read_seq: row.last_read_seq,
     is_admin: row.is_admin === 1,
   }

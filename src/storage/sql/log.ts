@@ -2,12 +2,11 @@
 import type { UserId } from '../../protocol/ids.ts'
 import type { EventType, Message, RecordEvent } from '../../protocol/records.ts'
 import type { LogEntry, Membership, Telling } from '../storage.ts'
-import type { Database } from './database.ts'
 import type { ConversationRow } from './rows.ts'
+import { all, endOfLog, get, lock, run, type Steps, scrubbed, type Value } from './steps.ts'
 
 /** Appends a message's event. `seq` is the conversation's next one, already taken. */
-export function appendMessageEvent(
-  db: Database,
+export function* appendMessageEvent(
   at: number,
   conversation: ConversationRow,
   membership: Membership,
@@ -15,10 +14,10 @@ export function appendMessageEvent(
   event: EventType,
   record: Message,
   original: Message | null,
-): LogEntry {
-  const { lastInsertRowid } = db.run(
+): Steps<LogEntry> {
+  const position = yield* append(
     `INSERT INTO event (at, event_type, record_type, conversation, seq, message_seq, original)
-     VALUES (?, ?, 'message', ?, ?, ?, ?)`,
+     VALUES ($1, $2, 'message', $3, $4, $5, $6)`,
     at,
     event,
     conversation.key,
@@ -27,7 +26,7 @@ export function appendMessageEvent(
     original && JSON.stringify(original),
   )
   return {
-    position: lastInsertRowid,
+    position,
     place: { conversation: conversation.id, seq },
     membership,
     tellings: [
@@ -37,18 +36,17 @@ export function appendMessageEvent(
 }
 
 /** Appends a conversation's event. Whom it tells what is up to the caller (E5). */
-export function appendConversationEvent(
-  db: Database,
+export function* appendConversationEvent(
   at: number,
   conversation: ConversationRow,
   membership: Membership,
   seq: number,
   data: Extract<RecordEvent, { record_type: 'conversation' }>,
   tellings: readonly Telling[],
-): LogEntry {
-  const { lastInsertRowid } = db.run(
+): Steps<LogEntry> {
+  const position = yield* append(
     `INSERT INTO event (at, event_type, record_type, conversation, seq, record, original)
-     VALUES (?, ?, 'conversation', ?, ?, ?, ?)`,
+     VALUES ($1, $2, 'conversation', $3, $4, $5, $6)`,
     at,
     data.event_type,
     conversation.key,
@@ -56,13 +54,13 @@ export function appendConversationEvent(
     JSON.stringify(data.record),
     data.original_record && JSON.stringify(data.original_record),
   )
-  return { position: lastInsertRowid, place: { conversation: conversation.id, seq }, membership, tellings }
+  return { position, place: { conversation: conversation.id, seq }, membership, tellings }
 }
 
 /** Appends an event that concerns `user` alone (W4). */
-export function appendUserEvent(db: Database, at: number, user: UserId, data: RecordEvent): LogEntry {
-  const { lastInsertRowid } = db.run(
-    `INSERT INTO event (at, event_type, record_type, user, record, original) VALUES (?, ?, ?, ?, ?, ?)`,
+export function* appendUserEvent(at: number, user: UserId, data: RecordEvent): Steps<LogEntry> {
+  const position = yield* append(
+    `INSERT INTO event (at, event_type, record_type, "user", record, original) VALUES ($1, $2, $3, $4, $5, $6)`,
     at,
     data.event_type,
     data.record_type,
@@ -70,61 +68,71 @@ export function appendUserEvent(db: Database, at: number, user: UserId, data: Re
     JSON.stringify(data.record),
     data.original_record && JSON.stringify(data.original_record),
   )
-  return { position: lastInsertRowid, place: null, membership: null, tellings: [{ to: [user], data }] }
+  return { position, place: null, membership: null, tellings: [{ to: [user], data }] }
+}
+
+function* append(text: string, ...values: Value[]): Steps<number> {
+  return (yield { wanted: 'position', text, values }) as number
 }
 
 /** Takes a message's content out of every entry that holds it (E4). */
-export function scrubMessage(db: Database, conversation: number, messageSeq: number): void {
-  db.run(
-    `UPDATE event
-     SET original = json_set(original, '$.body', '', '$.metadata', json('{}'), '$.attachment', json('null'))
-     WHERE conversation = ? AND message_seq = ? AND original IS NOT NULL`,
+export function* scrubMessage(conversation: number, messageSeq: number): Steps<void> {
+  const rows = yield* all<{ position: number; original: string }>(
+    'SELECT position, original FROM event WHERE conversation = $1 AND message_seq = $2 AND original IS NOT NULL',
     conversation,
     messageSeq,
   )
-  db.scrubbed = true
+  for (const { position, original } of rows) {
+    const emptied: Message = { ...(JSON.parse(original) as Message), body: '', metadata: {}, attachment: null }
+    yield* run('UPDATE event SET original = $1 WHERE position = $2', JSON.stringify(emptied), position)
+  }
+  yield* scrubbed()
 }
 
 /**
  * Takes everything of a conversation out of the log up to `seq`, which tells of its end. What is left are the bare places where somebody
  * went before: he may not have been told yet.
  */
-export function scrubConversation(db: Database, { key, id }: ConversationRow, seq: number): void {
-  db.run(
-    `DELETE FROM event WHERE conversation = ?1 AND seq < ?2
-       AND seq NOT IN (SELECT to_seq FROM membership WHERE conversation = ?1 AND to_seq IS NOT NULL)`,
+export function* scrubConversation({ key, id }: ConversationRow, seq: number): Steps<void> {
+  yield* run(
+    `DELETE FROM event WHERE conversation = $1 AND seq < $2
+       AND seq NOT IN (SELECT to_seq FROM membership WHERE conversation = $1 AND to_seq IS NOT NULL)`,
     key,
     seq,
   )
-  db.run(
-    `UPDATE event SET event_type = 'delete', record = ?, original = NULL WHERE conversation = ? AND seq < ?`,
+  yield* run(
+    `UPDATE event SET event_type = 'delete', record = $1, original = NULL WHERE conversation = $2 AND seq < $3`,
     JSON.stringify({ id, deleted: true }),
     key,
     seq,
   )
-  db.scrubbed = true
+  yield* scrubbed()
 }
 
 /**
  * Takes the oldest entries out of the log, `limit` at most, up to the first that is not from before `before`; says how many they were.
  * Who asks for them afterwards is told that they are past retention (R5).
  */
-export function prune(db: Database, before: number, limit: number): number {
-  const rows = db.all<{ position: number; at: number }>(
-    'SELECT position, at FROM event ORDER BY position LIMIT ?',
+export function* prune(before: number, limit: number): Steps<number> {
+  const end = yield* endOfLog()
+  yield* lock('pruning')
+  const rows = yield* all<{ position: number; at: number }>(
+    'SELECT position, at FROM event WHERE position <= $1 ORDER BY position LIMIT $2',
+    end,
     limit,
   )
   const kept = rows.findIndex(({ at }) => at >= before)
   const old = kept < 0 ? rows : rows.slice(0, kept)
   const last = old.at(-1)
   if (!last) return 0
-  db.run('DELETE FROM event WHERE position <= ?', last.position)
-  db.run('UPDATE pruned SET position = ?', last.position)
-  db.run('DELETE FROM epoch WHERE number < (SELECT max(number) FROM epoch WHERE from_position < ?)', last.position)
+  yield* run('DELETE FROM event WHERE position <= $1', last.position)
+  yield* run('UPDATE pruned SET position = $1', last.position)
+  yield* run('DELETE FROM epoch WHERE number < (SELECT max(number) FROM epoch WHERE from_position < $1)', last.position)
   return old.length
 }
 
 /** The position of the last entry that was pruned; 0 where none was. */
-export function prunedTo(db: Database): number {
-  return (db.get<{ position: number }>('SELECT position FROM pruned') as { position: number }).position
+export function* prunedTo(): Steps<number> {
+  const { position } = (yield* get<{ position: number }>('SELECT position FROM pruned')) as { position: number }
+  return position
 }

@@ -1,0 +1,149 @@
+/** Profiles and user channels (M7, U1, U6, U7). */
+import type { ProfileChanges, Result } from '../../protocol/commands.ts'
+import type { UserId } from '../../protocol/ids.ts'
+import type { User, UserChannel } from '../../protocol/records.ts'
+import type {
+  Act,
+  Admitted,
+  CurrentUserChannel,
+  LogPlace,
+  NewUserChannel,
+  UserChannelStorage,
+  UserStorage,
+  Written,
+} from '../storage.ts'
+import { appendUserEvent } from './log.ts'
+import { missedSince } from './missed.ts'
+import { type UserChannelRow, type UserRow, userChannelRecord, userRecord } from './rows.ts'
+import { type AsSteps, endOfLog, get, lock, run, type Steps, together } from './steps.ts'
+
+export const users: AsSteps<UserStorage> = {
+  *put(act: Act, changes: ProfileChanges): Steps<Written<Result<'update_user'>>> {
+    yield* lock(act.actor)
+    const before = yield* userRow(act.actor)
+    const row: UserRow = {
+      id: act.actor,
+      name: changes.name === undefined ? (before?.name ?? null) : changes.name,
+      avatar_url: changes.avatar_url === undefined ? (before?.avatar_url ?? null) : changes.avatar_url,
+      metadata: changes.metadata === undefined ? (before?.metadata ?? '{}') : JSON.stringify(changes.metadata),
+      // A profile's state only moves forward, also for a clock that was set back (W4).
+      updated_at: Math.max(act.at, (before?.updated_at ?? 0) + 1),
+    }
+    yield* run(
+      `INSERT INTO "user" (id, name, avatar_url, metadata, updated_at) VALUES ($1, $2, $3, $4, $5)
+       ON CONFLICT (id) DO UPDATE SET name = $2, avatar_url = $3, metadata = $4, updated_at = $5`,
+      row.id,
+      row.name,
+      row.avatar_url,
+      row.metadata,
+      row.updated_at,
+    )
+    const user = userRecord(row.id, row)
+    const entry = yield* appendUserEvent(act.at, row.id, {
+      record_type: 'user',
+      event_type: 'update',
+      record: user,
+      original_record: userRecord(row.id, before),
+    })
+    return { result: { user }, entry }
+  },
+
+  *get(viewer: UserId | null, ids: readonly UserId[]): Steps<Result<'get_users'>> {
+    return { users: yield* together(ids.map((id) => profile(viewer, id))) }
+  },
+}
+
+function* profile(viewer: UserId | null, id: UserId): Steps<User> {
+  const visible = viewer === null || viewer === id || (yield* meet(viewer, id))
+  return userRecord(id, visible ? yield* userRow(id) : undefined)
+}
+
+function userRow(id: UserId): Steps<UserRow | undefined> {
+  return get<UserRow>('SELECT * FROM "user" WHERE id = $1', id)
+}
+
+function* meet(one: UserId, other: UserId): Steps<boolean> {
+  const found = yield* get(
+    `SELECT 1 AS found FROM membership mine JOIN membership theirs
+       ON theirs."user" = $1 AND theirs.to_seq IS NULL AND theirs.conversation = mine.conversation
+     WHERE mine."user" = $2 AND mine.to_seq IS NULL LIMIT 1`,
+    other,
+    one,
+  )
+  return found !== undefined
+}
+
+export const userChannels: AsSteps<UserChannelStorage> = {
+  *current(user: UserId, fresh: NewUserChannel): Steps<CurrentUserChannel> {
+    return currentOf((yield* channelRow(user)) ?? (yield* make(user, fresh)))
+  },
+
+  *admit(user: UserId, fresh: NewUserChannel, since: LogPlace | null): Steps<Admitted> {
+    const upTo = since && (yield* endOfLog())
+    const current = currentOf((yield* channelRow(user)) ?? (yield* make(user, fresh)))
+    return { ...current, missed: since && upTo !== null ? yield* missedSince(user, since, upTo) : null }
+  },
+
+  *admitListener(name: string, since: LogPlace | null): Steps<Admitted | null> {
+    const upTo = since && (yield* endOfLog())
+    const row = yield* get<UserChannelRow>('SELECT * FROM user_channel WHERE name = $1', name)
+    if (!row) return null
+    return { ...currentOf(row), missed: since && upTo !== null ? yield* missedSince(row.user, since, upTo) : null }
+  },
+
+  *rotate(act: Act, fresh: NewUserChannel, revoke: boolean): Steps<Written<Result<'rotate_user_channel'>>> {
+    yield* lock(act.actor)
+    const before = (yield* channelRow(act.actor)) ?? (yield* make(act.actor, fresh))
+    // The state only moves forward, also for a clock that was set back (W4).
+    const rotatedAt = Math.max(act.at, before.rotated_at + 1)
+    const row: UserChannelRow = {
+      ...before,
+      name: fresh.name,
+      rotated_at: rotatedAt,
+      revoked_at: revoke ? rotatedAt : before.revoked_at,
+    }
+    yield* run(
+      'UPDATE user_channel SET name = $1, rotated_at = $2, revoked_at = $3 WHERE "user" = $4',
+      row.name,
+      row.rotated_at,
+      row.revoked_at,
+      row.user,
+    )
+    const { userChannel } = currentOf(row)
+    const entry = yield* appendUserEvent(act.at, row.user, {
+      record_type: 'user_channel',
+      event_type: 'update',
+      record: nameless(userChannel),
+      original_record: nameless(currentOf(before).userChannel),
+    })
+    return {
+      result: { user_channel: userChannel },
+      entry: { ...entry, rotation: { user: row.user, rotatedAt, revoke } },
+    }
+  },
+}
+
+function channelRow(user: UserId): Steps<UserChannelRow | undefined> {
+  return get<UserChannelRow>('SELECT * FROM user_channel WHERE "user" = $1', user)
+}
+
+/** Where another was faster, the channel is the one that he made. */
+function* make(user: UserId, { id, name, at }: NewUserChannel): Steps<UserChannelRow> {
+  yield* run(
+    'INSERT INTO user_channel ("user", id, name, rotated_at) VALUES ($1, $2, $3, $4) ON CONFLICT ("user") DO NOTHING',
+    user,
+    id,
+    name,
+    at,
+  )
+  return (yield* channelRow(user)) as UserChannelRow
+}
+
+function currentOf(row: UserChannelRow): CurrentUserChannel {
+  return { userChannel: userChannelRecord(row), rotatedAt: row.rotated_at, revokedAt: row.revoked_at }
+}
+
+/** The record as it stands in events: the name is only given to who asks for it (U6). */
+function nameless({ id, user, rotated_at }: Required<UserChannel>): UserChannel {
+  return { id, user, rotated_at }
+}

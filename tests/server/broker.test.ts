@@ -1,0 +1,28 @@
+import { expect, vi } from 'vitest'
+import { patience } from '../../src/testing/broker-contract.ts'
+import { natsTest, startNats } from '../../src/testing/nats.ts'
+import { startServer } from '../../src/testing/start-server.ts'
+
+natsTest('BROKER a server with a broker has one connection to it, for as long as it runs', async () => {
+  await using nats = await startNats()
+  const connections = async () => (await nats.traffic()).connections
+  {
+    await using server = await startServer({ brokerUrl: nats.url })
+    expect(await connections()).toBe(1)
+    expect((await server.call('get_conversations', {}, 'user/alice')).status).toBe(200)
+  }
+  await vi.waitFor(async () => expect(await connections()).toBe(0), patience)
+})
+
+natsTest('BROKER a server whose broker is away serves all the same, and tells of it without the URL', async () => {
+  await using nats = await startNats()
+  await nats.stop()
+  using told = vi.spyOn(console, 'error').mockImplementation(() => {})
+  await using server = await startServer({ brokerUrl: nats.url.replace('//', '//fanfare:hush@') })
+  expect((await server.call('get_conversations', {}, 'user/alice')).status).toBe(200)
+  expect(told.mock.calls).toEqual([
+    [
+      "fanfare: the broker can't be reached (connection refused); until it can, what happens here reaches other nodes late",
+    ],
+  ])
+})
