@@ -1,5 +1,7 @@
 /** The kinds of value that an option can take: how each is read from text, shown in the help, and explained in an error. */
 import { readNatsAddress } from '../broker/nats-address.ts'
+import { longestTtlSeconds } from '../engine/token-ttl.ts'
+import { isUserId, type UserId } from '../protocol/ids.ts'
 import { isAddressOrNetwork } from '../transport/address.ts'
 
 export interface Kind<Value> {
@@ -40,6 +42,37 @@ export const folder: Kind<string> = {
   show: String,
 }
 
+export const file: Kind<string> = { ...folder, placeholder: 'FILE', takes: 'the path of a file that is not there yet' }
+
+/** A file that is there already; none unless it is given. */
+export const optionalFile: Kind<string | null> = {
+  ...file,
+  takes: 'the path of a file',
+  show: (value) => value ?? 'none',
+}
+
+export const user: Kind<UserId> = {
+  placeholder: 'USER',
+  takes: "a user's id, with or without user/ before it: 1–128 of A–Z a–z 0–9 _ . @ : ~ -",
+  repeatable: false,
+  read(text) {
+    const id = text.startsWith('user/') ? text : `user/${text}`
+    return isUserId(id) ? id : undefined
+  },
+  show: String,
+}
+
+export const url: Kind<string> = {
+  placeholder: 'URL',
+  takes: 'the address of a server, such as https://chat.example.com',
+  repeatable: false,
+  read(text) {
+    if (!/^https?:\/\/[^\s@?#]+$/.test(text) || !URL.canParse(text)) return undefined
+    return text.replace(/\/+$/, '')
+  },
+  show: String,
+}
+
 export const port: Kind<number> = {
   placeholder: 'PORT',
   takes: 'a port from 0 to 65535',
@@ -64,6 +97,15 @@ export const milliseconds: Kind<number> = {
   takes: 'a whole number of milliseconds',
   repeatable: false,
   read: (text) => wholeNumber(text, 86_400_000),
+  show: String,
+}
+
+/** How long a token lives. */
+export const ttlSeconds: Kind<number> = {
+  placeholder: 'SECONDS',
+  takes: `a whole number of seconds from 1 to ${longestTtlSeconds}, which is a year`,
+  repeatable: false,
+  read: (text) => wholeNumber(text, longestTtlSeconds) || undefined,
   show: String,
 }
 

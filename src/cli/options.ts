@@ -4,7 +4,9 @@
  * reason an option that holds one comes from the environment only.
  */
 import { defaultConfig, type Limits } from '../engine/config.ts'
+import { defaultTtlSeconds } from '../engine/token-ttl.ts'
 import { type LogLevel, logLevels } from '../operator/log-level.ts'
+import type { Command } from './commands.ts'
 import {
   choice,
   claim,
@@ -18,14 +20,14 @@ import {
   loopbackHost,
   milliseconds,
   natsUrl,
+  optionalFile,
   optionalPort,
   origins,
   port,
   proxies,
+  ttlSeconds,
+  url,
 } from './kind.ts'
-
-/** The commands that take options. */
-export type Command = 'serve' | 'dev'
 
 export interface Option<Value> {
   /** As on the command line, without the dashes. The environment variable follows from it: see `variableOf`. */
@@ -40,14 +42,19 @@ export interface Option<Value> {
    * variable with `_FILE` behind names, and no error repeats it.
    */
   isSecret?(text: string): boolean
+  /** Whether there is no variable for it: it is meant for one call, not for all. */
+  readonly commandLineOnly?: true
   /** What is otherwise with `dev`. */
   readonly dev?: { readonly kind?: Kind<Value>; readonly default?: Value; readonly help?: string }
 }
 
-const everywhere = ['serve', 'dev'] as const
+/** Doctor looks at what serve would do. */
+const everywhere = ['serve', 'dev', 'doctor'] as const
+
+type ServerOption<Value> = Option<Value> & { readonly commands: typeof everywhere }
 
 /** An option per limit: a limit without one is a compile error. */
-const limits: { readonly [Name in keyof Limits]: Option<number> } = {
+const limits: { readonly [Name in keyof Limits]: ServerOption<number> } = {
   frameBytes: limit('frameBytes', 'max-frame-bytes', 'bytes of a frame, and of an HTTP body that comes with a token'),
   bodyBytes: limit('bodyBytes', 'max-body-bytes', "bytes of a message's body"),
   metadataBytes: limit('metadataBytes', 'max-metadata-bytes', "bytes of a record's metadata, and of an attachment"),
@@ -121,7 +128,7 @@ export const options = {
     kind: folder,
     default: './data',
     help: 'The folder of the database and of the secrets that are not given. It is made where it is missing.',
-    commands: everywhere,
+    commands: [...everywhere, 'token', 'rotate', 'disconnect', 'backup'],
   } satisfies Option<string>,
   brokerUrl: {
     name: 'broker-url',
@@ -157,15 +164,29 @@ export const options = {
     kind: claim,
     default: null,
     help: 'Who must have made a token: what it has as iss.',
-    commands: everywhere,
+    commands: [...everywhere, 'token'],
   } satisfies Option<string | null>,
   tokenAudience: {
     name: 'token-audience',
     kind: claims,
     default: [],
     help: 'Whom a token must be made for: one of these must be in its aud. May be given several times.',
-    commands: everywhere,
+    commands: [...everywhere, 'token'],
   } satisfies Option<readonly string[]>,
+  tlsCert: {
+    name: 'tls-cert',
+    kind: optionalFile,
+    default: null,
+    help: 'A PEM file with the certificate and those of its issuers. With it, and its key, the server speaks HTTPS.',
+    commands: everywhere,
+  } satisfies Option<string | null>,
+  tlsKey: {
+    name: 'tls-key',
+    kind: optionalFile,
+    default: null,
+    help: 'A PEM file with its key. Both are read again on SIGHUP, and within a minute of their change.',
+    commands: everywhere,
+  } satisfies Option<string | null>,
   listeners: {
     name: 'listeners',
     kind: flag,
@@ -238,9 +259,32 @@ export const options = {
     commands: everywhere,
   } satisfies Option<boolean>,
   ...limits,
-}
+  ttl: {
+    name: 'ttl',
+    kind: ttlSeconds,
+    default: defaultTtlSeconds,
+    help: 'For how many seconds the token is good.',
+    commands: ['token'],
+    commandLineOnly: true,
+  } satisfies Option<number>,
+  url: {
+    name: 'url',
+    kind: url,
+    default: 'http://127.0.0.1:8080',
+    help: 'Where the server is that is to do it.',
+    commands: ['rotate', 'disconnect'],
+  } satisfies Option<string>,
+  revoke: {
+    name: 'revoke',
+    kind: flag,
+    default: false,
+    help: 'Logs the user out everywhere besides: his sessions end, and tokens made until now count no more.',
+    commands: ['rotate'],
+    commandLineOnly: true,
+  } satisfies Option<boolean>,
+} as const
 
-function limit(key: keyof Limits, name: string, what: string): Option<number> {
+function limit(key: keyof Limits, name: string, what: string): ServerOption<number> {
   return {
     name,
     kind: count,
@@ -250,12 +294,22 @@ function limit(key: keyof Limits, name: string, what: string): Option<number> {
   }
 }
 
+type Table = typeof options
+
+/** The keys of the options that a command takes. */
+export type KeyOf<C extends Command> = keyof {
+  readonly [Key in keyof Table as C extends Table[Key]['commands'][number] ? Key : never]: Key
+}
+
 /** The options that a command takes, in the order of the help, each as it is with that command. */
-export function optionsOf(command: Command): readonly (Option<unknown> & { readonly key: keyof typeof options })[] {
+export function optionsOf<C extends Command>(command: C): readonly (Option<unknown> & { readonly key: KeyOf<C> })[] {
   return Object.entries<Option<unknown>>(options)
     .filter(([, option]) => option.commands.includes(command))
-    .map(([key, option]) => ({ ...option, ...(command === 'dev' ? option.dev : {}), key: key as keyof typeof options }))
+    .map(([key, option]) => ({ ...option, ...(command === 'dev' ? option.dev : {}), key: key as KeyOf<C> }))
 }
+
+/** Every option of every command, in the order of the help. */
+export const allOptions: readonly Option<unknown>[] = Object.values(options)
 
 /** The environment variable of an option: `max-frame-bytes` is `FANFARE_MAX_FRAME_BYTES`. */
 export function variableOf(option: { readonly name: string }): string {

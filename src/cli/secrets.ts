@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path'
 import { OperatorError } from '../engine/operator-error.ts'
 import { type Environment, type GivenSecret, readGivenSecret, readText, unreadable } from './environment.ts'
 import { codeOf } from './error-code.ts'
+import { syncToDisk } from './sync-to-disk.ts'
 
 export interface Secret {
   /** The variable that holds it. The one that names a file with it is the same with `_FILE` behind. */
@@ -48,13 +49,37 @@ export const secrets = {
 
 /** The secret that the environment gives, or that the data folder keeps; where there is none, a new one, kept from now on. */
 export function readSecret(secret: Secret, dataFolder: string, environment: Environment): string {
-  return checked(secret, readGivenSecret(secret.variable, environment) ?? kept(secret, dataFolder))
+  const path = join(dataFolder, secret.file)
+  return checked(secret, findSecret(secret, dataFolder, environment) ?? kept(path, keep(path)))
 }
 
 /** The secret that the environment gives, or null; what the data folder keeps counts as little as what was never made. */
 export function readSecretIfGiven(secret: Secret, environment: Environment): string | null {
   const found = readGivenSecret(secret.variable, environment)
   return found && checked(secret, found)
+}
+
+/** The same as `readSecret` where a server must have it already: none is made. */
+export function readMadeSecret(secret: Secret, dataFolder: string, environment: Environment): string {
+  const made = findSecret(secret, dataFolder, environment)
+  if (made) return checked(secret, made)
+  throw new OperatorError(
+    `there is no secret in ${join(dataFolder, secret.file)}: name the server's data folder with --data, or set ${secret.variable}`,
+  )
+}
+
+export interface FoundSecret extends GivenSecret {
+  /** The file in the data folder that keeps it, where one does. */
+  readonly path?: string
+}
+
+/** The secret as it is, good or not; null where none was made yet. */
+export function findSecret(secret: Secret, dataFolder: string, environment: Environment): FoundSecret | null {
+  const given = readGivenSecret(secret.variable, environment)
+  if (given) return given
+  const path = join(dataFolder, secret.file)
+  const text = readKept(path)
+  return text === null ? null : kept(path, text)
 }
 
 /** The keys that stand in one text, parted by commas or line ends: any of them is good, so that one can be replaced without a break. */
@@ -71,12 +96,12 @@ function checked({ flaw }: Secret, { text, source, remedy }: GivenSecret): strin
   return text
 }
 
-function kept({ file }: Secret, dataFolder: string): GivenSecret {
-  const path = join(dataFolder, file)
+function kept(path: string, text: string): FoundSecret {
   return {
-    text: readKept(path) ?? keep(path),
+    text,
     source: path,
     remedy: 'put the right one back, or delete it to have a new one made, which ends whatever relies on the old one',
+    path,
   }
 }
 
@@ -99,7 +124,7 @@ function keep(path: string): string {
   try {
     writeDurably(draft, secret)
     linkSync(draft, path)
-    syncFolder(dirname(path))
+    syncToDisk(dirname(path))
     return secret
   } catch (error) {
     if (codeOf(error) === 'EEXIST') return readText(path)
@@ -118,16 +143,5 @@ function writeDurably(path: string, text: string): void {
     fsyncSync(file)
   } finally {
     closeSync(file)
-  }
-}
-
-/** Puts the folder's list of names on disk. Windows opens no folders, and needs none of this. */
-function syncFolder(path: string): void {
-  if (process.platform === 'win32') return
-  const folder = openSync(path, 'r')
-  try {
-    fsyncSync(folder)
-  } finally {
-    closeSync(folder)
   }
 }

@@ -6,12 +6,12 @@ import { type Place, type Server, type ServerOptions, startServer } from '../ser
 import { DatabaseUnusable } from '../storage/storage.ts'
 import type { Environment } from './environment.ts'
 import { codeOf } from './error-code.ts'
-import type { Command } from './options.ts'
-import { serverOptions } from './server-options.ts'
+import { isLoopback, unencryptedAdvice } from './loopback.ts'
+import { type ServerCommand, serverOptions } from './server-options.ts'
 import { untilSignal } from './signal.ts'
 
 /** Runs the server until the first SIGTERM or SIGINT, and closes it then. */
-export async function serve(command: Command, args: readonly string[], environment: Environment): Promise<void> {
+export async function serve(command: ServerCommand, args: readonly string[], environment: Environment): Promise<void> {
   // The database is for its owner alone too, also in a folder that others may enter.
   process.umask(0o077)
   const options = serverOptions(command, args, environment)
@@ -20,6 +20,9 @@ export async function serve(command: Command, args: readonly string[], environme
   // Tells of what then ends the process as it would have been ended anyway: with its stack on standard error, and with 1.
   process.on('uncaughtExceptionMonitor', (error) => options.log.fatal({ error: stackOf(error) }, 'crashed'))
   const server = await start(options)
+  // Without a certificate it ends the process, as anywhere: a terminal that closes takes its programs with it.
+  if (options.tls) process.on('SIGHUP', () => server.reload())
+  else if (!isLoopback(options.host)) options.log.warn({ advice: unencryptedAdvice }, 'unencrypted')
   console.log(`Fanfare is listening on ${server.url}`)
   if (command === 'dev') console.log(`Open ${server.url} in a browser. Ctrl-C ends it.`)
   await stopped

@@ -28,11 +28,14 @@ export function openLog(level: LogLevel, destination: Destination, words: boolea
   )
 }
 
+function ignore(): void {}
+
 /** Standard output. A reader that stalls or goes away costs lines, and never the server's time or memory. */
 export function standardOutput(): Destination {
   const { stdout } = process
   let lost = 0
-  stdout.on('error', () => {})
+  // Once, however often this is asked for.
+  stdout.off('error', ignore).on('error', ignore)
   return {
     write(line) {
       if (stdout.writableLength > waitingBytes) {

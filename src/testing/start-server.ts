@@ -12,7 +12,7 @@ import type { CommandName, Result } from '../protocol/commands.ts'
 import { type Server, type ServerOptions, startServer as start } from '../server.ts'
 
 export type TestServerOptions = Partial<Omit<Config, 'limits'>> &
-  Partial<Pick<ServerOptions, 'brokerUrl' | 'clock' | 'demo' | 'origins' | 'metrics' | 'trustedProxies'>> & {
+  Partial<Pick<ServerOptions, 'brokerUrl' | 'clock' | 'demo' | 'origins' | 'metrics' | 'tls' | 'trustedProxies'>> & {
     limits?: Partial<Limits>
     logLevel?: LogLevel
     tokenTrust?: Partial<TokenTrust>
@@ -63,7 +63,7 @@ export class TestServer {
   /** Starts it, on the port that it had before if there was one. */
   async start(): Promise<void> {
     const { limits, clock, demo = false, origins = [], metrics = null, logLevel = 'debug', ...others } = this.#options
-    const { brokerUrl = null, trustedProxies = [], tokenTrust, apiKeys = [], ...config } = others
+    const { brokerUrl = null, tls = null, trustedProxies = [], tokenTrust, apiKeys = [], ...config } = others
     this.#server = await start({
       host: '127.0.0.1',
       port: this.#port,
@@ -75,6 +75,7 @@ export class TestServer {
       trustedProxies,
       demo,
       metrics,
+      tls,
       log: openLog(logLevel, { write: (line) => this.logged.push(JSON.parse(line)) }, false),
       config: { ...defaultConfig, ...config, limits: { ...defaultLimits, ...noRates, ...limits } },
       ...(clock && { clock }),

@@ -5,33 +5,9 @@ import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import { SignJWT } from 'jose'
 import { describe, expect, test } from 'vitest'
-import { type CommandOptions, linesOf, type RunningCommand, runCommand, startCommand, startNode } from './command.ts'
+import { linesOf, runCommand, startCommand, startNode } from './command.ts'
+import { call, startServer, urlOf } from './running-server.ts'
 import { temporaryFolder } from './temporary-folder.ts'
-
-/** The address that the command says it listens on. */
-async function urlOf(command: RunningCommand): Promise<string> {
-  return (await command.line('listening on ')).replace(/^.*listening on /, '')
-}
-
-/** A server on a free port, and where it listens. The test's end kills it. */
-async function startServer(data: string, args: readonly string[] = [], options: CommandOptions = {}) {
-  const command = startCommand(['serve', '--port=0', '--data', data, ...args], options)
-  const url = await urlOf(command)
-  return { ...command, url, port: Number(new URL(url).port) }
-}
-
-/** Calls a command over HTTP (W7). */
-async function call(url: string, name: string, bearer: string, args: object = {}) {
-  const answer = await fetch(`${url}/v2/${name}`, {
-    method: 'POST',
-    headers: { Authorization: `Bearer ${bearer}`, 'Content-Type': 'application/json' },
-    body: JSON.stringify(args),
-  })
-  return {
-    status: answer.status,
-    body: (await answer.json()) as { result?: Record<string, unknown>; error?: { code: string } },
-  }
-}
 
 /** Asks as the demo page does; gives the status. */
 async function askForToken(url: string): Promise<number> {

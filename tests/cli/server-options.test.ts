@@ -19,6 +19,7 @@ test('CLI without options the server has the defaults of the contract', () => {
     config: defaultConfig,
     demo: false,
     metrics: null,
+    tls: null,
     log: expect.objectContaining({ level: 'info' }),
   })
   expect(readdirSync(folder.in('data')).sort()).toEqual(['api-key', 'token-secret'])
@@ -44,6 +45,8 @@ test('CLI every other option reaches the server', () => {
     '--log-level=error',
     '--metrics-host=::1',
     '--metrics-port=82',
+    '--tls-cert=/cert',
+    '--tls-key=/key',
   ]
   expect(serverOptions('serve', args, {})).toMatchObject({
     host: '::',
@@ -53,6 +56,7 @@ test('CLI every other option reaches the server', () => {
     config: { listeners: true, conversations: 'backend' },
     log: { level: 'error' },
     metrics: { host: '::1', port: 82 },
+    tls: { cert: '/cert', key: '/key' },
   })
 })
 

@@ -1,8 +1,9 @@
 import { writeFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
+import type { Command } from '../../src/cli/commands.ts'
 import type { Environment } from '../../src/cli/environment.ts'
-import { type Command, optionsOf, variableOf } from '../../src/cli/options.ts'
-import { readSettings } from '../../src/cli/settings.ts'
+import { optionsOf, variableOf } from '../../src/cli/options.ts'
+import { readAsked, readSettings } from '../../src/cli/settings.ts'
 import { defaultLimits } from '../../src/engine/config.ts'
 import { OperatorError } from '../../src/engine/operator-error.ts'
 import { temporaryFolder } from './temporary-folder.ts'
@@ -20,6 +21,8 @@ const samples: Readonly<
   'jwks-url': ['https://a.example/keys', 'https://a.example/keys', 'http://[::1]:8080/', 'http://[::1]:8080/'],
   'token-issuer': ['https://a.example/', 'https://a.example/', 'b c', 'b c'],
   'token-audience': ['chat', ['chat'], 'a, b', ['a', 'b']],
+  'tls-cert': ['/a', '/a', 'b c', 'b c'],
+  'tls-key': ['/a', '/a', 'b c', 'b c'],
   listeners: ['1', true, '0', false],
   conversations: ['backend', 'backend', 'everyone', 'everyone'],
   'retention-days': ['7', 7, '0', 0],
@@ -93,6 +96,8 @@ test('CLI the names of the variables are these, and no others', () => {
     'FANFARE_JWKS_URL',
     'FANFARE_TOKEN_ISSUER',
     'FANFARE_TOKEN_AUDIENCE',
+    'FANFARE_TLS_CERT',
+    'FANFARE_TLS_KEY',
     'FANFARE_LISTENERS',
     'FANFARE_CONVERSATIONS',
     'FANFARE_RETENTION_DAYS',
@@ -258,6 +263,40 @@ test.each<[Command, readonly string[], string]>([
   ['serve', ['--', '--port'], 'fanfare serve takes options only, not "--port"; see fanfare serve --help'],
 ])('CLI fanfare %s %j is refused by name, without repeating what may be a secret', (command, args, message) => {
   expect(complaint(() => readSettings(command, args, {}))).toBe(message)
+})
+
+test.each([
+  [['alice'], 'user/alice'],
+  [['user/alice'], 'user/alice'],
+  [['--ttl', '60', 'a.b@c:d~e-f_g'], 'user/a.b@c:d~e-f_g'],
+  [['--', '-x'], 'user/-x'],
+])('CLI a user may be named with or without user/, before or behind options: %j', (args, user) => {
+  expect(readAsked('token', args, {}).operand).toBe(user)
+})
+
+test.each<[Command, readonly string[], string]>([
+  ['token', [], "fanfare token needs USER: a user's id,"],
+  ['token', ['alice', 'bob'], 'fanfare token takes one USER, and not "bob" besides'],
+  ['rotate', ['user/'], 'USER is "user/", but it takes'],
+  ['rotate', ['a/b'], 'USER is "a/b", but it takes'],
+  ['disconnect', ['user/user/a'], 'USER is "user/user/a", but it takes'],
+  ['disconnect', ['a b'], 'USER is "a b", but it takes'],
+  ['backup', [], 'fanfare backup needs FILE: the path of a file that is not there yet'],
+  ['backup', [''], 'FILE is "", but it takes'],
+  ['doctor', ['a'], 'fanfare doctor takes options only, not "a"'],
+  ['token', ['a', '--port=1'], 'unknown option --port'],
+  ['token', ['a', '--ttl=0'], '--ttl is "0", but it takes'],
+  ['token', ['a', '--ttl=31536001'], '--ttl is "31536001", but it takes'],
+  ['rotate', ['a', '--url=ftp://a'], '--url is "ftp://a", but it takes'],
+  ['rotate', ['a', '--url=http://key@a'], '--url is "http://key@a", but it takes'],
+])('CLI fanfare %s %j is refused', (command, args, message) => {
+  expect(complaint(() => readAsked(command, args, {}))).toContain(message)
+})
+
+test('CLI what is meant for one call comes from the command line alone', () => {
+  const environment = { FANFARE_TTL: '5', FANFARE_REVOKE: '1' }
+  expect(readAsked('token', ['alice'], environment).settings.ttl).toBe(3_600)
+  expect(readAsked('rotate', ['alice'], environment).settings.revoke).toBe(false)
 })
 
 test('CLI of an option that is given twice the last counts', () => {
