@@ -15,6 +15,7 @@ import type { Log } from './operator/log.ts'
 import { Metrics, type Readings } from './operator/metrics.ts'
 import { Readiness } from './operator/readiness.ts'
 import { openSqlite } from './storage/sqlite.ts'
+import { TrustedProxies } from './transport/address.ts'
 import { Certificate, type CertificateFiles } from './transport/certificate.ts'
 import { serveDemo } from './transport/demo.ts'
 import { HttpServer } from './transport/http.ts'
@@ -38,6 +39,8 @@ export interface ServerOptions extends Place {
   readonly brokerUrl: string | null
   /** Browser origins that may come in beside the server's own; exact. */
   readonly origins: readonly string[]
+  /** Addresses and networks of proxies, whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[]
   readonly config: Config
   /** Whether to serve the demo page, which gives tokens to anyone: on loopback only. */
   readonly demo: boolean
@@ -96,17 +99,24 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     observer,
   })
 
-  const sockets = new WebSocketServer(engine, options.origins)
+  const proxies = new TrustedProxies(options.trustedProxies)
+  const sockets = new WebSocketServer(engine, options.origins, proxies)
   const readiness = new Readiness(
     () => engine.draining,
     () => storage.events.probe(),
     clock,
   )
   const probed = { reasons: () => readiness.reasons(), text: () => metrics.text() }
-  const http = new HttpServer(engine, options.apiKeys, options.origins, async (request, response, byBackend) => {
-    if (await serveProbes(probed, options.metrics ? null : byBackend, request, response)) return true
-    return options.demo ? serveDemo(engine, request, response) : false
-  })
+  const http = new HttpServer(
+    engine,
+    options.apiKeys,
+    options.origins,
+    proxies,
+    async (request, response, byBackend) => {
+      if (await serveProbes(probed, options.metrics ? null : byBackend, request, response)) return true
+      return options.demo ? serveDemo(engine, request, response) : false
+    },
+  )
   // Some HTTP clients offer HTTP/2 with every request: those are answered as if they had not.
   const shouldUpgradeCallback = ({ headers }: IncomingMessage) => headers.upgrade?.toLowerCase() === 'websocket'
   const main = certificate

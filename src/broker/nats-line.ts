@@ -11,6 +11,8 @@ const beatMs = 1_000
 const silenceMs = 4_000
 /** A server that has not taken so much of what was sent is given up too. It is as much as NATS itself lets wait for a client. */
 const mostWaitingBytes = 64 * 1024 * 1024
+/** It is asked sooner where so much was sent since. */
+const askingBytes = 4 * 1024 * 1024
 
 export class NatsLine {
   /** Resolves when it has ended, in whatever way. */
@@ -20,6 +22,7 @@ export class NatsLine {
   readonly #connection: NatsConnection
   #askedAt: number | null = null
   #sentBytes = 0
+  #askedBytes = 0
   #takenBytes = 0
 
   constructor(connection: NatsConnection, onError: (error: Error) => void) {
@@ -49,6 +52,7 @@ export class NatsLine {
     for (const subject of subjects) this.#connection.publish(subject, payload)
     this.#sentBytes += subjects.length * payload.length
     if (this.#sentBytes - this.#takenBytes > mostWaitingBytes) this.end()
+    else if (this.#askedAt === null && this.#sentBytes - this.#askedBytes > askingBytes) this.#ask()
   }
 
   /** Whether the server has taken all that was sent so far; it resolves with false when the connection ends before. */
@@ -68,20 +72,21 @@ export class NatsLine {
   }
 
   #beat(): void {
-    if (this.#askedAt === null) {
-      this.#askedAt = performance.now()
-      const sentBytes = this.#sentBytes
-      this.#connection.flush().then(
-        () => {
-          this.#askedAt = null
-          this.#takenBytes = sentBytes
-        },
-        () => {},
-      )
-    } else if (performance.now() - this.#askedAt >= silenceMs) {
-      // Not by its `reconnect`, which first waits until all has left that the other end doesn't take.
-      this.end()
-    }
+    if (this.#askedAt === null) this.#ask()
+    // Not by the library's `reconnect`, which first waits until all has left that the other end doesn't take.
+    else if (performance.now() - this.#askedAt >= silenceMs) this.end()
+  }
+
+  #ask(): void {
+    this.#askedAt = performance.now()
+    this.#askedBytes = this.#sentBytes
+    this.#connection.flush().then(
+      () => {
+        this.#askedAt = null
+        this.#takenBytes = this.#askedBytes
+      },
+      () => {},
+    )
   }
 
   async #hearErrors(onError: (error: Error) => void): Promise<void> {

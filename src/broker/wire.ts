@@ -55,6 +55,8 @@ const content: z.ZodType<Content> = z.discriminatedUnion('kind', [
     kind: z.literal('entry'),
     position: z.number(),
     previous: z.number(),
+    conversation: conversation.nullable(),
+    version: z.number(),
     deliveries: z.array(
       z.object({
         recipients: z.union([z.array(user), z.object({ conversation, version: z.number() })]),

@@ -1,8 +1,8 @@
 /** The kinds of value that an option can take: how each is read from text, shown in the help, and explained in an error. */
-
 import { readNatsAddress } from '../broker/nats-address.ts'
 import { longestTtlSeconds } from '../engine/token-ttl.ts'
 import { isUserId, type UserId } from '../protocol/ids.ts'
+import { isAddressOrNetwork } from '../transport/address.ts'
 
 export interface Kind<Value> {
   /** What stands for the value in the help: `PORT`. A flag has none. */
@@ -199,6 +199,17 @@ export const claims: Kind<readonly string[]> = {
     return list.length > 0 && !/\p{Cc}/u.test(text) ? list : undefined
   },
   show: (value) => (value.length === 0 ? 'any' : value.join(',')),
+}
+
+export const proxies: Kind<readonly string[]> = {
+  placeholder: 'ADDRESSES',
+  takes: 'IP addresses, or networks such as 10.0.0.0/8, parted by commas',
+  repeatable: true,
+  read(text) {
+    const list = listed(text)
+    return list.every(isAddressOrNetwork) ? list : undefined
+  },
+  show: (value) => (value.length === 0 ? 'none' : value.join(',')),
 }
 
 export function choice<const Word extends string>(words: readonly Word[]): Kind<Word> {

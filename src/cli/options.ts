@@ -24,6 +24,7 @@ import {
   optionalPort,
   origins,
   port,
+  proxies,
   ttlSeconds,
   url,
 } from './kind.ts'
@@ -72,6 +73,38 @@ const limits: { readonly [Name in keyof Limits]: ServerOption<number> } = {
     'max-typing-watches-per-session',
     'conversations whose typing one session watches',
   ),
+  commandsPerSecond: limit(
+    'commandsPerSecond',
+    'max-commands-per-second',
+    'commands of a session in a second, and calls over HTTP of a user',
+  ),
+  commandsBurst: limit('commandsBurst', 'max-commands-burst', 'commands of a session at once, before that rate holds'),
+  messagesPerSecond: limit(
+    'messagesPerSecond',
+    'max-messages-per-second',
+    'messages that a user sends or edits in a second',
+  ),
+  messagesBurst: limit('messagesBurst', 'max-messages-burst', 'messages of a user at once, before that rate holds'),
+  typingPerSecond: limit(
+    'typingPerSecond',
+    'max-typing-per-second',
+    'changes of typing that a session tells in a second',
+  ),
+  typingBurst: limit(
+    'typingBurst',
+    'max-typing-burst',
+    'changes of typing of a session at once, before that rate holds',
+  ),
+  sessionsPerSecondPerAddress: limit(
+    'sessionsPerSecondPerAddress',
+    'max-sessions-per-second-per-address',
+    'new sessions of one address in a second',
+  ),
+  sessionsBurstPerAddress: limit(
+    'sessionsBurstPerAddress',
+    'max-sessions-burst-per-address',
+    'new sessions of one address at once, before that rate holds',
+  ),
 }
 
 export const options = {
@@ -110,6 +143,13 @@ export const options = {
     kind: origins,
     default: [],
     help: "Whose pages a browser may connect from, besides the server's own. May be given several times.",
+    commands: everywhere,
+  } satisfies Option<readonly string[]>,
+  trustedProxies: {
+    name: 'trusted-proxies',
+    kind: proxies,
+    default: [],
+    help: 'The reverse proxies in front of the server: what they say in X-Forwarded-For is believed. May be given several times.',
     commands: everywhere,
   } satisfies Option<readonly string[]>,
   jwksUrl: {

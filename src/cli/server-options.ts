@@ -19,7 +19,7 @@ export function serverOptions(
   environment: Environment,
 ): ServerOptions {
   const settings = readSettings(command, args, environment)
-  const { host, port, data, brokerUrl, origins, noLimits: unlimited, ...others } = settings
+  const { host, port, data, brokerUrl, origins, trustedProxies, noLimits: unlimited, ...others } = settings
   const { jwksUrl, tokenIssuer: issuer, tokenAudience: audiences, ...configured } = others
   const { listeners, conversations, queueBytes, queuesBytes, retentionDays, drainMs, ...more } = configured
   const { logLevel, metricsPort, metricsHost, tlsCert, tlsKey, ...limits } = more
@@ -52,6 +52,7 @@ export function serverOptions(
     apiKeys,
     brokerUrl,
     origins,
+    trustedProxies,
     config,
     log,
     metrics,

@@ -8,6 +8,8 @@ import type { LogPlace, Missed, ReadEvent } from '../storage/storage.ts'
 import type { Engine } from './engine.ts'
 import type { Session } from './session.ts'
 
+/** How long it waits for the log to become whole. */
+const retryMs = 20
 /** Events asked for at once; storage gives fewer where they are large. */
 const readAtOnce = 100
 
@@ -17,14 +19,15 @@ export class CatchUp {
   readonly #user: UserId
   /** Everything at or before it was sent to the session. */
   #position: number
-  /** The last entry that was published to the session and passed it by. */
-  #passedBy = 0
+  /** The last entry that was published and passed the session by, be it before it began. */
+  #passedBy: number
 
   constructor(engine: Engine, session: Session, user: UserId, since: LogPlace) {
     this.#engine = engine
     this.#session = session
     this.#user = user
     this.#position = since.position
+    this.#passedBy = engine.fanout.last
   }
 
   get position(): number {
@@ -40,8 +43,8 @@ export class CatchUp {
    * Sends `missed`, and what came to it meanwhile, as fast as the peer takes it. When nothing is left to be read, and before anything
    * more is published, it calls `done`.
    */
-  async run(missed: Missed, done: () => void): Promise<void> {
-    const { storage } = this.#engine
+  async run(missed: Missed, done: (position: number) => void): Promise<void> {
+    const { storage, clock } = this.#engine
     for (let now: Missed | null = missed; now; ) {
       const { wholeTo, upTo } = now
       let taken = this.#session.sendMissed([...now.gaps.map(encodeGap), ...this.#framesOf(now.events, wholeTo)])
@@ -56,8 +59,11 @@ export class CatchUp {
       }
       if (now.gapsAfter.length > 0) taken = this.#session.sendMissed(now.gapsAfter.map(encodeGap))
       this.#position = upTo
-      if (this.#passedBy <= upTo) return done()
+      if (this.#passedBy <= upTo) return done(upTo)
       await taken
+      // Where other nodes write too, an entry may be published before the log is whole up to it.
+      if (now.positions.length + now.events.length === 0)
+        await new Promise<void>((resolve) => clock.after(retryMs, resolve))
       if (this.#session.closed) return
       now = await storage.events.missed(this.#user, { epoch: storage.epoch, position: upTo })
       if (this.#session.closed) return
@@ -77,6 +83,7 @@ export class CatchUp {
       this.#position = Math.min(position, wholeTo)
       // A listener never gets what concerns the channel itself (U6).
       if (this.#session.listener && data.record_type === 'user_channel') continue
+      if (data.record_type === 'conversation' && data.event_type === 'delete') this.#session.departed()
       frames.push(encodeEvent(data, place, this.#engine.fanout.cursorAt(this.#position)))
     }
     return frames

@@ -66,10 +66,18 @@ export function execute(engine: Engine, caller: Caller, name: string, args: unkn
         .catch((error: unknown) => engine.toError(error, `publishing what ${name} did`))
       return
     }
-    const result = command.read(call, parsed)
-    if (result instanceof Later) result.settle(done, fail)
-    else if (result instanceof Promise) result.then(done, fail)
-    else done(result)
+    const { session } = caller
+    const read = () => {
+      const departures = session?.departures
+      // Where other nodes write, what was read may be of a conversation that the caller has been told since to be out of (E5): it is read
+      // again then. A node that is alone reads in the order in which it tells.
+      const answer = (result: unknown) => (engine.alone || session?.departures === departures ? done(result) : read())
+      const result = command.read(call, parsed)
+      if (result instanceof Later) result.settle(answer, fail)
+      else if (result instanceof Promise) result.then(answer, fail)
+      else done(result)
+    }
+    read()
   } catch (error) {
     fail(error)
   }

@@ -1,17 +1,20 @@
 /** The engine: what the server decides, without socket, database or broker. It joins the rooms, and sessions and calls enter here. */
-import type { Broker } from '../broker/broker.ts'
+import type { Broker, Publication } from '../broker/broker.ts'
 import { type ErrorCode, FanfareError } from '../protocol/codes.ts'
+import type { UserId } from '../protocol/ids.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Caller } from './call.ts'
 import type { Clock } from './clock.ts'
-import { execute, type Responder } from './commands.ts'
+import { execute, observed, type Responder } from './commands.ts'
 import type { Config } from './config.ts'
 import { Fanout } from './fanout.ts'
 import { Hub } from './hub.ts'
 import { uuidv7 } from './ids.ts'
 import { Memberships } from './memberships.ts'
+import { networkOf } from './network.ts'
 import type { ObservedCommand, Observer } from './observer.ts'
 import { Queues } from './queues.ts'
+import { Rates, tooFast } from './rates.ts'
 import { Retention } from './retention.ts'
 import { Session } from './session.ts'
 import type { Socket } from './socket.ts'
@@ -38,7 +41,9 @@ export class Engine {
   readonly typing: Typing
   readonly memberships = new Memberships()
   readonly fanout: Fanout
+  /** Sessions that have not connected, by network. */
   readonly unconnected = new Counts<string>()
+  readonly rates: Rates
   /** All that are open, those that have not connected included. */
   readonly sessions = new Set<Session>()
   readonly queues: Queues
@@ -59,7 +64,9 @@ export class Engine {
     this.hub = new Hub(broker, observer)
     this.typing = new Typing(clock, broker, uuidv7(clock.now()), observer)
     this.queues = new Queues(config.queuesBytes)
-    this.fanout = new Fanout(storage, this.hub, this.memberships, this.typing)
+    this.rates = new Rates(config.limits)
+    const { hub, memberships, typing } = this
+    this.fanout = new Fanout({ storage, broker, clock, hub, memberships, typing, observer })
     this.#retention = new Retention(storage.events, clock, config.retentionMs, observer)
   }
 
@@ -67,10 +74,16 @@ export class Engine {
   static async start(surroundings: Surroundings): Promise<Engine> {
     const engine = new Engine(surroundings)
     await surroundings.broker.start(
-      () => {},
-      () => {},
+      (publication) => engine.#receive(publication),
+      () => engine.fanout.look(),
     )
     return engine
+  }
+
+  /** Before a session begins, from `address`: throws `rate_limited` where too many do (L3). */
+  requireRate(address: string): void {
+    const waitMs = this.rates.session(networkOf(address), this.clock.now())
+    if (waitMs > 0) throw tooFast('sessions', waitMs)
   }
 
   /**
@@ -78,18 +91,30 @@ export class Engine {
    * comes, and of the connection's end.
    */
   open(socket: Socket, address: string, origin: string | null): Session {
-    this.unconnected.add(address)
+    const network = networkOf(address)
+    this.unconnected.add(network)
     const session = new Session(this, socket, address, origin)
     this.sessions.add(session)
     const limit = this.config.limits.unauthenticatedPerAddress
     if (this.#draining) session.close(4503, `${this.config.drainMs}`)
-    else if (limit > 0 && this.unconnected.of(address) > limit) session.close(4429)
+    else if (limit > 0 && this.unconnected.of(network) > limit) session.close(4429)
     return session
   }
 
   /** Does a command that came over HTTP (W7). */
   call(caller: Caller, name: string, args: unknown, responder: Responder): void {
-    execute(this, caller, name, args, responder)
+    const now = this.clock.now()
+    const pace = caller.backend || !caller.user ? null : this.rates.paceOf(caller.user, now)
+    const isTyping = name === 'typing'
+    const waitMs = pace ? (isTyping ? pace.typing(now) : pace.command(now)) : 0
+    if (waitMs === 0) {
+      execute(this, caller, name, args, responder)
+      return
+    }
+    // Typing is merged: what was told last holds on, until it is told again or its time is over (T5).
+    if (isTyping) responder.result({})
+    else responder.error(tooFast('calls', waitMs))
+    this.observer.answered(observed(name), isTyping ? null : 'rate_limited')
   }
 
   /** Whether the server is about to end: no session begins any more, and no command is read (S7). */
@@ -129,6 +154,31 @@ export class Engine {
     }
   }
 
+  /** Whether there are other nodes. */
+  get alone(): boolean {
+    return this.#broker.alone
+  }
+
+  /** Closes all sessions of the user, on every node; says how many they were on this one (M8). */
+  disconnect(user: UserId): number {
+    const closed = this.#disconnectHere(user)
+    if (!this.alone) this.#broker.publish({ kind: 'disconnect', user }, [user])
+    return closed
+  }
+
+  #disconnectHere(user: UserId): number {
+    const sessions = [...this.hub.sessions(user)]
+    for (const session of sessions) session.close(4403)
+    return sessions.length
+  }
+
+  #receive(publication: Publication): void {
+    if (publication.kind === 'entry') this.fanout.receive(publication)
+    else if (publication.kind === 'typing') this.typing.receive(publication)
+    else if (publication.kind === 'who_types') this.typing.answer(publication.conversation)
+    else this.#disconnectHere(publication.user)
+  }
+
   /** The error that a caller gets: what is none of the contract's is a fault of ours, told to the operator and not to the caller. */
   toError(error: unknown, doing: string): FanfareError {
     if (error instanceof FanfareError) return error
@@ -139,6 +189,7 @@ export class Engine {
   /** Drains, then ends typing begun over HTTP, the broker and the storage. */
   async close(): Promise<void> {
     this.#retention.stop()
+    this.fanout.stop()
     await this.drain()
     await this.#broker.close()
     await this.storage.close()

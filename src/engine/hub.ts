@@ -43,6 +43,11 @@ export class Hub {
     return this.#sessions.get(user) ?? []
   }
 
+  /** Whether the user has a session on this node. */
+  has(user: UserId): boolean {
+    return this.#sessions.has(user)
+  }
+
   /** Pushes the frame of the entry at `position` to each recipient's sessions here. */
   deliver(recipients: readonly UserId[], frame: Frame, position: number): void {
     let pushed = 0

@@ -11,6 +11,8 @@ import { commands, execute, observed, type Responder } from './commands.ts'
 import { decodeCursor } from './cursor.ts'
 import type { Engine } from './engine.ts'
 import { uuidv7 } from './ids.ts'
+import { networkOf } from './network.ts'
+import { type Pace, tooFast } from './rates.ts'
 import type { Socket } from './socket.ts'
 import { type Admission, admissionOf, askAdmission, claimOf, Refusal } from './user-channels.ts'
 
@@ -20,6 +22,8 @@ export const connectTimeoutMs = 10_000
 export const pingIntervalMs = 25_000
 /** A session that the server could not catch up comes back after this long. */
 const retryAfterFaultMs = 1_000
+/** Who has too many sessions is to come back no sooner: one may have ended by then. */
+const retryAfterCrowdMs = 10_000
 /** Commands that may wait for the reply to `connect`. */
 const earlyCommands = 100
 
@@ -30,20 +34,27 @@ export class Session {
   /** The conversations whose typing it watches, and those in which it holds a lease: `Typing` keeps them. */
   readonly watching = new Set<ConversationId>()
   readonly typingIn = new Set<ConversationId>()
+  /** When the channel that it is at was last rotated (milliseconds). */
+  rotatedAt = 0
+  /** How often its user was told that he is out of a conversation: what was read for him before is not to be told behind that (E5). */
+  departures = 0
   /** The peer's address, by which sessions that have not connected are counted. */
   readonly address: string
   /** The page's that it came from; null where it is no browser's. */
   readonly origin: string | null
+  /** How fast its commands may come (L3); null where there is no limit. */
+  readonly pace: Pace | null
   readonly #engine: Engine
   readonly #socket: Socket
   readonly #beganAt: number
   #state: State = 'new'
   #user: UserId | null = null
   #listener = false
-  #rotatedAt = 0
   #early: CommandFrame[] = []
   /** Null once nothing is missing. */
   #catchUp: CatchUp | null = null
+  /** What it missed was read from the log up to here; what is published late may stand before it. */
+  #caughtUpTo = 0
   #behind = false
   /** Bytes of what it missed that the peer has not taken yet. */
   #missedBytes = 0
@@ -60,6 +71,7 @@ export class Session {
     this.origin = origin
     this.#beganAt = engine.clock.now()
     this.id = `session/${uuidv7(this.#beganAt)}`
+    this.pace = engine.rates.newPace()
     this.#cancelTimer = engine.clock.after(connectTimeoutMs, () => this.close(4401))
   }
 
@@ -71,11 +83,6 @@ export class Session {
   /** Whether it only receives (U4). */
   get listener(): boolean {
     return this.#listener
-  }
-
-  /** When the channel that it came to had last been rotated. */
-  get rotatedAt(): number {
-    return this.#rotatedAt
   }
 
   get closed(): boolean {
@@ -97,7 +104,7 @@ export class Session {
     if (this.closed || this.#engine.draining) return
     const frame = decodeCommand(text)
     if (typeof frame === 'string') this.close(4400)
-    else this.#take(frame)
+    else if (this.#isInTime(frame)) this.#take(frame)
   }
 
   /** A binary frame came, which is never a command (W1). */
@@ -108,7 +115,12 @@ export class Session {
   /** Sends a record event, which stands at `position` in the log. */
   push(frame: Frame, position: number): void {
     if (this.#catchUp) this.#catchUp.passBy(position)
-    else this.#socket.send(frame)
+    else if (position > this.#caughtUpTo) this.#socket.send(frame)
+  }
+
+  /** Its user is told that he is out of a conversation. */
+  departed(): void {
+    this.departures++
   }
 
   /** Sends some of what it missed, which counts against no limit of what may wait (S6). Resolves when the peer has taken it. */
@@ -189,9 +201,34 @@ export class Session {
       this.#engine.hub.detach(this.#user as UserId, this)
       this.#engine.typing.forget(this)
     } else {
-      this.#engine.unconnected.remove(this.address)
+      this.#engine.unconnected.remove(networkOf(this.address))
     }
     this.#engine.observer.sessionEnded(this, code, this.#engine.clock.now() - this.#beganAt)
+  }
+
+  /** Whether the command comes no faster than it may. Else it is refused, or merged where it is typing (L3). */
+  #isInTime(frame: CommandFrame): boolean {
+    const { pace } = this
+    if (!pace) return true
+    const now = this.#engine.clock.now()
+    const isTyping = frame.command === 'typing'
+    const waitMs = isTyping ? pace.typing(now) : pace.command(now)
+    if (waitMs === 0) return true
+    if (isTyping) this.#mergeTyping(frame)
+    else this.#responder(frame).error(tooFast('commands', waitMs))
+    this.#engine.observer.answered(observed(frame.command), isTyping ? null : 'rate_limited')
+    if (pace.excessive) this.close(4429)
+    return false
+  }
+
+  /** What was told last holds on; but who has finished has, lest he seem to type for some seconds more (T5). */
+  #mergeTyping(frame: CommandFrame): void {
+    const { args } = frame
+    const conversation = args?.conversation as ConversationId
+    if (args?.event === 'finished' && this.typingIn.has(conversation)) {
+      this.#engine.typing.set(conversation, this.#user as UserId, 'finished', this)
+    }
+    this.#responder(frame).result({})
   }
 
   #take(frame: CommandFrame): void {
@@ -263,7 +300,8 @@ export class Session {
     if (since && missed) this.#catchUp = new CatchUp(this.#engine, this, user, since)
     responder.result(this.#greeting(admission))
     if (!this.#catchUp || !missed) return
-    const done = () => {
+    const done = (position: number) => {
+      this.#caughtUpTo = position
       this.#catchUp = null
     }
     this.#catchUp.run(missed, done).catch((error: unknown) => {
@@ -274,11 +312,11 @@ export class Session {
   }
 
   #attach({ user, listener, expiresAt, rotatedAt }: Admission): void {
-    this.#engine.unconnected.remove(this.address)
+    this.#engine.unconnected.remove(networkOf(this.address))
     this.#state = 'connected'
     this.#user = user
     this.#listener = listener
-    this.#rotatedAt = rotatedAt
+    this.rotatedAt = rotatedAt
     this.#engine.hub.attach(user, this)
     if (expiresAt === null) this.#cancelTimer()
     else this.expireAt(expiresAt)
@@ -306,7 +344,9 @@ export class Session {
     const same = this.#engine.hub.sessions(user).filter((session) => session.listener === listener)
     if (limit > 0 && same.length >= limit) {
       const what = listener ? 'listeners' : 'sessions'
-      throw new Refusal(4429, new FanfareError('rate_limited', `${user} has ${limit} ${what}, the most there may be`))
+      const details = { retry_after_ms: retryAfterCrowdMs }
+      const text = `${user} has ${limit} ${what}, the most there may be`
+      throw new Refusal(4429, new FanfareError('rate_limited', text, details))
     }
   }
 }

@@ -103,13 +103,14 @@ export function admissionOf(engine: Engine, claim: Claim, admitted: Admitted | n
   return { user: claim.user, listener: false, expiresAt: claim.expiresAt, rotatedAt, missed }
 }
 
-/** Ends those of the user's sessions that a rotation leaves no place for (U6, U7). */
+/** Ends those of the user's sessions that a rotation leaves no place for (U6, U7). The others move with the channel. */
 export function endSessions(sessions: readonly Session[], { rotatedAt, revoke, by }: SessionsEnd): void {
   for (const session of [...sessions]) {
     // Who came after the rotation has come by what it left.
     if (session.rotatedAt >= rotatedAt) continue
     if (session.listener) session.close(4410)
     else if (revoke && session.id !== by) session.close(4403)
+    else session.rotatedAt = rotatedAt
   }
 }
 

@@ -89,11 +89,7 @@ export const userCommands: CommandTable<UserCommand> = {
   disconnect_user: {
     callers: 'backend',
     args: z.strictObject({ user: userId }),
-    read: (call, { user }) => {
-      const sessions = [...call.engine.hub.sessions(user)]
-      for (const session of sessions) session.close(4403)
-      return { sessions: sessions.length }
-    },
+    read: (call, { user }) => ({ sessions: call.engine.disconnect(user) }),
   },
 }
 

@@ -41,6 +41,8 @@ export interface Telling {
 export interface LogEntry {
   /** Where it stands in the log; later entries stand higher. */
   readonly position: number
+  /** The position of the entry before it in its conversation; 0 where there is none, or no other node that it matters to. */
+  readonly previous: number
   /** Where it stands in its conversation; null for an event that concerns one user alone (W4). */
   readonly place: Place | null
   /** The participants as of this entry; null where `place` is. Of a deleted conversation there are none. */
@@ -99,6 +101,21 @@ export interface Missed {
   readonly positions: readonly number[]
   /** What was left out behind the events, where there were too many in all. */
   readonly gapsAfter: readonly Gap[]
+}
+
+/** An entry of the log as a node finds it that was not told of it. */
+export interface FollowedEntry {
+  readonly position: number
+  /** Null where it concerns `user` alone. */
+  readonly place: Place | null
+  readonly user: UserId | null
+}
+
+/** What is in the log behind a place. */
+export interface Followed {
+  /** All entries up to here are among them: none will come any more that stands before it. */
+  readonly upTo: number
+  readonly entries: readonly FollowedEntry[]
 }
 
 /** The first of the events that were asked for, as many as are read at once. */
@@ -228,6 +245,10 @@ export interface EventStorage {
    * his leaving alone. Null where pruning has come before it.
    */
   read(user: UserId, positions: readonly number[]): Promise<EventsRead | null>
+  /** The entries behind `position`, in the order of the log, the first `limit` of them. */
+  since(position: number, limit: number): Promise<Followed>
+  /** Everyone who was told of the entry at this position: who came or went with it, too. Nobody where it is gone. */
+  audience(position: number): Promise<UserId[]>
   /** Takes the oldest entries out of the log that are from before `before` (milliseconds), `limit` at most; says how many they were. */
   prune(before: number, limit: number): Promise<number>
   /** Writes as a commit does, and changes nothing: resolves when something can be stored. */
@@ -265,7 +286,9 @@ export interface Admitted extends CurrentUserChannel {
 export interface UserChannelStorage {
   /** The user's current channel; made of `fresh` when there is none yet (U1). */
   current(user: UserId, fresh: NewUserChannel): Promise<CurrentUserChannel>
-  /** The same for a session that begins, with what it missed since `since` (R2). */
+  /** The same; null where there is none yet. */
+  find(user: UserId): Promise<CurrentUserChannel | null>
+  /** The same as `current` for a session that begins, with what it missed since `since` (R2). */
   admit(user: UserId, fresh: NewUserChannel, since: LogPlace | null): Promise<Admitted>
   /** The same for whoever knows the name of a current channel; null when it is nobody's (U4). */
   admitListener(name: string, since: LogPlace | null): Promise<Admitted | null>

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { LocalBroker } from '../broker/local.ts'
 import type { Clock } from '../engine/clock.ts'
-import { type Config, defaultConfig, type Limits } from '../engine/config.ts'
+import { type Config, defaultConfig, defaultLimits, type Limits, noRates } from '../engine/config.ts'
 import { Engine } from '../engine/engine.ts'
 import type { Observer } from '../engine/observer.ts'
 import { Tokens, type TokenTrust } from '../engine/tokens.ts'
@@ -53,7 +53,7 @@ const trust = { secret: 'token-secret-of-a-test-32-bytes-long', jwksUrl: null, i
 /** Starts an engine that ends with its scope: `await using started = await startEngine()`. */
 export async function startEngine(options: TestEngineOptions = {}): Promise<TestEngine> {
   const { limits, observe = (storage) => storage, tokens = (...given) => new Tokens(...given), ...others } = options
-  const config = { ...defaultConfig, ...others, limits: { ...defaultConfig.limits, ...limits } }
+  const config = { ...defaultConfig, ...others, limits: { ...defaultLimits, ...noRates, ...limits } }
   const folder = await mkdtemp(join(tmpdir(), 'fanfare-'))
   const faults: unknown[] = []
   let clock = new FakeClock()

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SignJWT } from 'jose'
-import { type Config, defaultConfig, type Limits } from '../engine/config.ts'
+import { type Config, defaultConfig, defaultLimits, type Limits, noRates } from '../engine/config.ts'
 import type { TokenTrust } from '../engine/tokens.ts'
 import { openLog } from '../operator/log.ts'
 import type { LogLevel } from '../operator/log-level.ts'
@@ -12,7 +12,7 @@ import type { CommandName, Result } from '../protocol/commands.ts'
 import { type Server, type ServerOptions, startServer as start } from '../server.ts'
 
 export type TestServerOptions = Partial<Omit<Config, 'limits'>> &
-  Partial<Pick<ServerOptions, 'brokerUrl' | 'clock' | 'demo' | 'origins' | 'metrics' | 'tls'>> & {
+  Partial<Pick<ServerOptions, 'brokerUrl' | 'clock' | 'demo' | 'origins' | 'metrics' | 'tls' | 'trustedProxies'>> & {
     limits?: Partial<Limits>
     logLevel?: LogLevel
     tokenTrust?: Partial<TokenTrust>
@@ -63,7 +63,7 @@ export class TestServer {
   /** Starts it, on the port that it had before if there was one. */
   async start(): Promise<void> {
     const { limits, clock, demo = false, origins = [], metrics = null, logLevel = 'debug', ...others } = this.#options
-    const { brokerUrl = null, tokenTrust, apiKeys = [], tls = null, ...config } = others
+    const { brokerUrl = null, trustedProxies = [], tokenTrust, apiKeys = [], tls = null, ...config } = others
     this.#server = await start({
       host: '127.0.0.1',
       port: this.#port,
@@ -72,11 +72,12 @@ export class TestServer {
       apiKeys: [this.apiKey, ...apiKeys],
       brokerUrl,
       origins,
+      trustedProxies,
       demo,
       metrics,
       tls,
       log: openLog(logLevel, { write: (line) => this.logged.push(JSON.parse(line)) }, false),
-      config: { ...defaultConfig, ...config, limits: { ...defaultConfig.limits, ...limits } },
+      config: { ...defaultConfig, ...config, limits: { ...defaultLimits, ...noRates, ...limits } },
       ...(clock && { clock }),
     })
     this.#port = Number(new URL(this.#server.url).port)

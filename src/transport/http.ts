@@ -9,6 +9,7 @@ import { requireUnrevoked } from '../engine/user-channels.ts'
 import { FanfareError } from '../protocol/codes.ts'
 import { socketPath } from '../protocol/frames.ts'
 import { isUserId, type UserId } from '../protocol/ids.ts'
+import type { TrustedProxies } from './address.ts'
 import { answer, answerError, answerNothingHere } from './http-error.ts'
 import { isAllowedOrigin, pathOf, readJson } from './request.ts'
 
@@ -23,12 +24,20 @@ export class HttpServer {
   /** Only their digests are kept. */
   readonly #apiKeys: readonly Buffer[]
   readonly #origins: readonly string[]
+  readonly #proxies: TrustedProxies
   readonly #pages: Pages
 
-  constructor(engine: Engine, apiKeys: readonly string[], origins: readonly string[], pages: Pages) {
+  constructor(
+    engine: Engine,
+    apiKeys: readonly string[],
+    origins: readonly string[],
+    proxies: TrustedProxies,
+    pages: Pages,
+  ) {
     this.#engine = engine
     this.#apiKeys = apiKeys.map(digest)
     this.#origins = origins
+    this.#proxies = proxies
     this.#pages = pages
   }
 
@@ -72,7 +81,7 @@ export class HttpServer {
   }
 
   #refuse(
-    { socket, headers }: IncomingMessage,
+    request: IncomingMessage,
     response: ServerResponse,
     error: FanfareError,
     command: string | undefined,
@@ -83,8 +92,8 @@ export class HttpServer {
       command: command === undefined ? null : observed(command),
       code: error.code,
       user,
-      address: socket.remoteAddress ?? '',
-      origin: headers.origin ?? null,
+      address: this.#proxies.clientOf(request),
+      origin: request.headers.origin ?? null,
     })
     answerError(response, error)
   }

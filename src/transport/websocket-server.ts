@@ -7,8 +7,9 @@ import type { Clock } from '../engine/clock.ts'
 import type { Engine } from '../engine/engine.ts'
 import { pingIntervalMs, type Session } from '../engine/session.ts'
 import type { Socket } from '../engine/socket.ts'
-import type { CloseCode, ErrorCode } from '../protocol/codes.ts'
+import { type CloseCode, FanfareError } from '../protocol/codes.ts'
 import { type Frame, socketPath } from '../protocol/frames.ts'
+import type { TrustedProxies } from './address.ts'
 import { refuseUpgrade } from './http-error.ts'
 import { Owed } from './owed.ts'
 import { isAllowedOrigin, pathOf } from './request.ts'
@@ -24,15 +25,17 @@ const mostBufferedChunks = 1_024
 export class WebSocketServer {
   readonly #engine: Engine
   readonly #origins: readonly string[]
+  readonly #proxies: TrustedProxies
   readonly #acceptor: Acceptor
   readonly #connections = new Set<Connection>()
   /** Of connections that have ended. */
   readonly #ended: Traffic = { sentBytes: 0, receivedBytes: 0 }
   #whenEnded = () => {}
 
-  constructor(engine: Engine, origins: readonly string[]) {
+  constructor(engine: Engine, origins: readonly string[], proxies: TrustedProxies) {
     this.#engine = engine
     this.#origins = origins
+    this.#proxies = proxies
     // The types of ws lack the last three.
     const options: ServerOptions & { maxFragments: number; maxBufferedChunks: number; closeTimeout: number } = {
       noServer: true,
@@ -51,25 +54,32 @@ export class WebSocketServer {
 
   /** Takes over an HTTP connection that asks to become a WebSocket, or refuses it. */
   upgrade(request: IncomingMessage, tcp: Duplex, head: Buffer): void {
-    if (this.#engine.draining) {
-      this.#refuse(request, tcp, 'unavailable', 'this server is about to end: come back for the next one')
-    } else if (pathOf(request) !== socketPath) {
-      this.#refuse(request, tcp, 'not_found', `a WebSocket is at ${socketPath} only`)
-    } else if (!isAllowedOrigin(request, this.#origins)) {
-      this.#refuse(request, tcp, 'forbidden', 'pages of this origin may not connect: see --origins')
-    } else {
-      this.#acceptor.handleUpgrade(request, tcp, head, (webSocket) => this.#accept(webSocket, request, tcp))
+    const address = this.#proxies.clientOf(request)
+    const origin = request.headers.origin ?? null
+    try {
+      this.#requireWelcome(request, address)
+      this.#acceptor.handleUpgrade(request, tcp, head, (webSocket) => this.#accept(webSocket, address, origin, tcp))
+    } catch (cause) {
+      const error = this.#engine.toError(cause, 'making a connection a WebSocket')
+      const { code } = error
+      this.#engine.observer.refused({ where: 'upgrade', command: null, code, user: null, address, origin })
+      refuseUpgrade(tcp, error)
     }
   }
 
-  #refuse({ socket, headers }: IncomingMessage, tcp: Duplex, code: ErrorCode, message: string): void {
-    const { observer } = this.#engine
-    const address = socket.remoteAddress ?? ''
-    observer.refused({ where: 'upgrade', command: null, code, user: null, address, origin: headers.origin ?? null })
-    refuseUpgrade(tcp, code, message)
+  /** Throws why it is refused. */
+  #requireWelcome(request: IncomingMessage, address: string): void {
+    if (this.#engine.draining) {
+      throw new FanfareError('unavailable', 'this server is about to end: come back for the next one')
+    }
+    if (pathOf(request) !== socketPath) throw new FanfareError('not_found', `a WebSocket is at ${socketPath} only`)
+    this.#engine.requireRate(address)
+    if (!isAllowedOrigin(request, this.#origins)) {
+      throw new FanfareError('forbidden', 'pages of this origin may not connect: see --origins')
+    }
   }
 
-  #accept(webSocket: WebSocket, { socket, headers }: IncomingMessage, tcp: Duplex): void {
+  #accept(webSocket: WebSocket, address: string, origin: string | null, tcp: Duplex): void {
     // What Node gives for an upgrade is the connection itself, and only its type says less.
     const connection = new Connection(webSocket, tcp as TcpSocket, this.#engine.clock)
     this.#connections.add(connection)
@@ -78,7 +88,7 @@ export class WebSocketServer {
       connection.addTo(this.#ended)
       if (this.#connections.size === 0) this.#whenEnded()
     })
-    connection.begin(this.#engine.open(connection, socket.remoteAddress ?? '', headers.origin ?? null))
+    connection.begin(this.#engine.open(connection, address, origin))
   }
 
   /** What all connections have carried since the start. */

@@ -100,6 +100,21 @@ natsTest('BROKER no more than 64 MB waits for a server that takes nothing', asyn
   expect(await turns()).toBe(false)
 })
 
+natsTest('BROKER a server that takes what it is sent is not given up, however much that is', async () => {
+  await using nats = await startNats()
+  await using a = await startNode(nats.url)
+  await using b = await startNode(nats.url)
+  const megabyte = entry(1, 'x'.repeat(1_000_000))
+  const nobody = newUser()
+  // More than may wait, in less than the second after which a server is asked anyway.
+  for (let ten = 1; ten <= 15; ten++) {
+    for (let count = 0; count < 10; count++) a.broker.publish(megabyte, [nobody])
+    a.broker.publish(entry(ten), null)
+    expect(await taken(b, 1)).toEqual([entry(ten)])
+  }
+  expect([a.broker.connected, a.interruptions, b.interruptions]).toEqual([true, 0, 0])
+})
+
 natsTest('BROKER a node that reads too slowly is cut off by the server, and told', async () => {
   await using nats = await startNats({ config: 'max_pending: 1MB' })
   await using proxy = await startProxy({ port: nats.port })

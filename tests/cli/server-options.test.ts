@@ -15,6 +15,7 @@ test('CLI without options the server has the defaults of the contract', () => {
     apiKeys: [expect.stringMatching(/^[\w-]{43}$/)],
     brokerUrl: null,
     origins: [],
+    trustedProxies: [],
     config: defaultConfig,
     demo: false,
     metrics: null,
@@ -38,6 +39,7 @@ test('CLI every other option reaches the server', () => {
     '--host=::',
     '--port=81',
     '--origins=https://a.example',
+    '--trusted-proxies=10.0.0.0/8',
     '--listeners',
     '--conversations=backend',
     '--log-level=error',
@@ -50,6 +52,7 @@ test('CLI every other option reaches the server', () => {
     host: '::',
     port: 81,
     origins: ['https://a.example'],
+    trustedProxies: ['10.0.0.0/8'],
     config: { listeners: true, conversations: 'backend' },
     log: { level: 'error' },
     metrics: { host: '::1', port: 82 },
@@ -104,6 +107,14 @@ const limitFlags: Readonly<Record<keyof Limits, string>> = {
   pageLength: '--max-page-length',
   listenersPerUser: '--max-listeners-per-user',
   typingWatchesPerSession: '--max-typing-watches-per-session',
+  commandsPerSecond: '--max-commands-per-second',
+  commandsBurst: '--max-commands-burst',
+  messagesPerSecond: '--max-messages-per-second',
+  messagesBurst: '--max-messages-burst',
+  typingPerSecond: '--max-typing-per-second',
+  typingBurst: '--max-typing-burst',
+  sessionsPerSecondPerAddress: '--max-sessions-per-second-per-address',
+  sessionsBurstPerAddress: '--max-sessions-burst-per-address',
 }
 
 test.each(Object.entries(limitFlags))(

@@ -17,6 +17,7 @@ const samples: Readonly<
   data: ['/a', '/a', 'b c', 'b c'],
   'broker-url': ['nats://a', 'nats://a', 'tls://b:4333,tls://c', 'tls://b:4333,tls://c'],
   origins: ['https://a.example', ['https://a.example'], 'http://b.example:81', ['http://b.example:81']],
+  'trusted-proxies': ['127.0.0.1', ['127.0.0.1'], '::1, 10.0.0.0/8', ['::1', '10.0.0.0/8']],
   'jwks-url': ['https://a.example/keys', 'https://a.example/keys', 'http://[::1]:8080/', 'http://[::1]:8080/'],
   'token-issuer': ['https://a.example/', 'https://a.example/', 'b c', 'b c'],
   'token-audience': ['chat', ['chat'], 'a, b', ['a', 'b']],
@@ -76,7 +77,7 @@ describe.each(optionsOf('serve'))('--$name', (option) => {
   })
 
   test('CLI a bad value is told with what was given and what is taken', () => {
-    const flawed = option.name === 'origins' ? '*' : ''
+    const flawed = ['origins', 'trusted-proxies'].includes(option.name) ? '*' : ''
     const was = option.isSecret ? 'is something else' : `is ${JSON.stringify(flawed)}`
     expect(complaint(() => readSettings('serve', [`--${option.name}=${flawed}`], {}))).toBe(
       `--${option.name} ${was}, but it takes ${option.kind.takes}; see fanfare serve --help`,
@@ -91,6 +92,7 @@ test('CLI the names of the variables are these, and no others', () => {
     'FANFARE_DATA',
     'FANFARE_BROKER_URL',
     'FANFARE_ORIGINS',
+    'FANFARE_TRUSTED_PROXIES',
     'FANFARE_JWKS_URL',
     'FANFARE_TOKEN_ISSUER',
     'FANFARE_TOKEN_AUDIENCE',
@@ -116,6 +118,14 @@ test('CLI the names of the variables are these, and no others', () => {
     'FANFARE_MAX_PAGE_LENGTH',
     'FANFARE_MAX_LISTENERS_PER_USER',
     'FANFARE_MAX_TYPING_WATCHES_PER_SESSION',
+    'FANFARE_MAX_COMMANDS_PER_SECOND',
+    'FANFARE_MAX_COMMANDS_BURST',
+    'FANFARE_MAX_MESSAGES_PER_SECOND',
+    'FANFARE_MAX_MESSAGES_BURST',
+    'FANFARE_MAX_TYPING_PER_SECOND',
+    'FANFARE_MAX_TYPING_BURST',
+    'FANFARE_MAX_SESSIONS_PER_SECOND_PER_ADDRESS',
+    'FANFARE_MAX_SESSIONS_BURST_PER_ADDRESS',
   ])
 })
 
@@ -204,6 +214,15 @@ test.each([
   ['host', 'http://127.0.0.1'],
   ['conversations', 'Backend'],
   ['conversations', 'toString'],
+  ['trusted-proxies', 'proxy.example.com'],
+  ['trusted-proxies', '10.0.0.0/33'],
+  ['trusted-proxies', '::1/129'],
+  ['trusted-proxies', '0.0.0.0/0'],
+  ['trusted-proxies', '::/0'],
+  ['trusted-proxies', '10.0.0.0/8/8'],
+  ['trusted-proxies', '10.0.0/8'],
+  ['trusted-proxies', 'fe80::1%eth0'],
+  ['trusted-proxies', '127.0.0.1,*'],
   ['jwks-url', 'auth.example.com/jwks.json'],
   ['jwks-url', 'file:///etc/jwks.json'],
   ['jwks-url', 'https://user:password@auth.example.com/jwks.json'],

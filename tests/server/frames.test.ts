@@ -233,7 +233,15 @@ describe('commands and replies', () => {
     await using second = await open(server)
     await expect(second.command('connect', { token: await server.token('alice') })).rejects.toThrow()
     expect(second.frames).toEqual([
-      { id: 1, error: { code: 'rate_limited', message: expect.any(String), retryable: true } },
+      {
+        id: 1,
+        error: {
+          code: 'rate_limited',
+          message: expect.any(String),
+          retryable: true,
+          details: { retry_after_ms: 10_000 },
+        },
+      },
     ])
   })
 

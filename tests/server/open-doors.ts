@@ -8,6 +8,7 @@ import type { ConnectResult } from '../../src/protocol/commands.ts'
 import type { UserId } from '../../src/protocol/ids.ts'
 import { RawSession } from '../../src/testing/raw-session.ts'
 import { startEngine, type TestEngine } from '../../src/testing/start-engine.ts'
+import { TrustedProxies } from '../../src/transport/address.ts'
 import { WebSocketServer } from '../../src/transport/websocket-server.ts'
 
 /** A connected peer, with the server's end of it. */
@@ -37,7 +38,7 @@ export async function openDoors(
     sockets.set(session.id, { session, socket })
     return session
   }
-  const transport = new WebSocketServer(engine, [])
+  const transport = new WebSocketServer(engine, [], new TrustedProxies([]))
   const http = createServer().on('upgrade', (request, tcp, head) => transport.upgrade(request, tcp, head))
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
   const url = `ws://127.0.0.1:${(http.address() as AddressInfo).port}/v2/socket`

@@ -8,6 +8,7 @@ import type { Socket } from '../../src/engine/socket.ts'
 import type { Ending } from '../../src/testing/raw-session.ts'
 import { type SocketStage, socketContract } from '../../src/testing/socket-contract.ts'
 import { startEngine } from '../../src/testing/start-engine.ts'
+import { TrustedProxies } from '../../src/transport/address.ts'
 import { WebSocketServer } from '../../src/transport/websocket-server.ts'
 
 socketContract('a pair in memory', openPair)
@@ -49,7 +50,7 @@ async function openWebSocket(): Promise<SocketStage> {
   const sessions: Session[] = []
   const { open } = engine
   engine.open = (socket, ...from) => keep(sessions, open.call(engine, keep(sockets, socket), ...from))
-  const transport = new WebSocketServer(engine, [])
+  const transport = new WebSocketServer(engine, [], new TrustedProxies([]))
   const http = createServer().on('upgrade', (request, tcp, head) => transport.upgrade(request, tcp, head))
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
 

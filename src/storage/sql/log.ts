@@ -27,6 +27,7 @@ export function* appendMessageEvent(
   )
   return {
     position,
+    previous: 0,
     place: { conversation: conversation.id, seq },
     membership,
     tellings: [
@@ -54,7 +55,7 @@ export function* appendConversationEvent(
     JSON.stringify(data.record),
     data.original_record && JSON.stringify(data.original_record),
   )
-  return { position, place: { conversation: conversation.id, seq }, membership, tellings }
+  return { position, previous: 0, place: { conversation: conversation.id, seq }, membership, tellings }
 }
 
 /** Appends an event that concerns `user` alone (W4). */
@@ -68,7 +69,7 @@ export function* appendUserEvent(at: number, user: UserId, data: RecordEvent): S
     JSON.stringify(data.record),
     data.original_record && JSON.stringify(data.original_record),
   )
-  return { position, place: null, membership: null, tellings: [{ to: [user], data }] }
+  return { position, previous: 0, place: null, membership: null, tellings: [{ to: [user], data }] }
 }
 
 function* append(text: string, ...values: Value[]): Steps<number> {

@@ -8,6 +8,8 @@ import { call } from '../server-process.ts'
 
 /** How an author reaches the server. Each promise resolves with the acknowledgement, after however many crashes. */
 export interface Voice {
+  /** Whether requests that are made at once are done in the order in which they were made. */
+  readonly keepsOrder: boolean
   createMessage(conversation: ConversationId, body: string, client_id: string): Promise<Message>
   editMessage(message: MessageId, body: string, client_id: string): Promise<Message>
   deleteMessage(message: MessageId): Promise<Message>
@@ -17,6 +19,7 @@ export interface Voice {
 /** Through the SDK, which sees to it by itself (C6). */
 export function throughChat(chat: Chat): Voice {
   return {
+    keepsOrder: true,
     createMessage: (conversation, body, client_id) =>
       chat.createMessage(conversation, body, undefined, undefined, { client_id }),
     editMessage: (message, body, client_id) => chat.editMessage(message, { body }, { client_id }),
@@ -26,9 +29,9 @@ export function throughChat(chat: Chat): Voice {
   }
 }
 
-const tryAgainMs = 10
+const tryAgainMs = 25
 
-/** Over HTTP, by an application that tries again at once: it is there when the server has just come up. */
+/** Over HTTP, by an application that tries again at once, until `onRetry` throws: it is there when the server has just come up. */
 export function throughHttp(url: string, user: UserId, onRetry: () => void): Voice {
   const untilAnswered = async <N extends CommandName>(command: N, args: Args<N>): Promise<Result<N>> => {
     for (;;) {
@@ -41,6 +44,7 @@ export function throughHttp(url: string, user: UserId, onRetry: () => void): Voi
     }
   }
   return {
+    keepsOrder: false,
     createMessage: async (conversation, body, client_id) =>
       (await untilAnswered('create_message', { conversation, body, client_id })).message,
     editMessage: async (message, body, client_id) =>
@@ -79,6 +83,9 @@ export class Author {
   readonly user: UserId
   /** In the order in which they were asked for. */
   readonly written: Written[] = []
+  readonly keepsOrder: boolean
+  /** How many of its messages were acknowledged. */
+  acknowledged = 0
   readonly #voice: Voice
   readonly #random: Random
   readonly #rooms: Rooms
@@ -86,6 +93,7 @@ export class Author {
 
   constructor(user: UserId, voice: Voice, random: Random, rooms: Rooms) {
     this.user = user
+    this.keepsOrder = voice.keepsOrder
     this.#voice = voice
     this.#random = random
     this.#rooms = rooms
@@ -115,7 +123,7 @@ export class Author {
     this.#rooms.byTitle.set(title, id)
   }
 
-  /** Several at once, which must keep their order all the same (C6). */
+  /** Several at once. */
   async #say(): Promise<void> {
     const rooms = [...this.#rooms.byTitle.values()].filter((id) => id !== null)
     const sent = Array.from({ length: 1 + this.#random.below(mostAtOnce) }, async () => {
@@ -132,6 +140,7 @@ export class Author {
       }
       this.written.push(written)
       written.message = await this.#voice.createMessage(conversation, body, body)
+      this.acknowledged++
     })
     await Promise.all(sent)
   }

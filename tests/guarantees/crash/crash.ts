@@ -2,19 +2,19 @@
  * Crash after crash under load: the real server, killed and started again on one folder and one port, real SDK clients that write and read
  * all the while, half of them through a proxy that cuts their connections besides. What is held in the end is in `verdict.ts`.
  */
-import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { ConversationId, UserId } from '../../../src/protocol/ids.ts'
 import { Random } from '../../../src/testing/random.ts'
-import { startProxy, type TcpProxy } from '../../../src/testing/tcp-proxy.ts'
-import { type ServerProcess, spawnServer, startServerProcess } from '../server-process.ts'
+import { startProxy } from '../../../src/testing/tcp-proxy.ts'
+import { temporaryFolder } from '../../cli/temporary-folder.ts'
+import { freePort } from '../free-port.ts'
+import { startServerProcess } from '../server-process.ts'
 import { Author, type Rooms, throughChat, throughHttp } from './author.ts'
 import { Reader } from './reader.ts'
+import { Servers } from './servers.ts'
 import { type History, hasAll, readHistory, readRooms, verdict } from './verdict.ts'
+import { Page, Weather } from './weather.ts'
 
 export interface CrashOptions {
   readonly kills: number
@@ -53,13 +53,14 @@ const patienceMs = 60_000
 export async function crash({ kills, seed, onKill }: CrashOptions): Promise<CrashReport> {
   const begun = performance.now()
   const random = new Random(seed)
-  const data = mkdtempSync(join(tmpdir(), 'fanfare-crash-'))
-  const port = await freePort(random)
+  using folder = temporaryFolder()
+  const data = folder.in('data')
+  const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   await using proxy = await startProxy({ port, seed })
   await using servers = new Servers(data, port)
-  const stack = new DisposableStack()
-  stack.defer(() => rmSync(data, { recursive: true, force: true }))
+  using stack = new DisposableStack()
+  const page = stack.use(new Page())
 
   const people = [...readers, ...chatAuthors, ...httpAuthors]
   const rooms: Rooms = { people, byTitle: new Map() }
@@ -71,31 +72,51 @@ export async function crash({ kills, seed, onKill }: CrashOptions): Promise<Cras
   )
   await Promise.all(chats.map((chat) => chat.connected()))
   let retries = 0
+  let over = false
+  stack.defer(() => {
+    over = true
+  })
+  const retried = () => {
+    if (over) throw new Error('the test is over')
+    retries++
+  }
   const authors = [
     ...chatAuthors.map((user, index) => {
       const { chat } = chats[readers.length + index] as Reader
       return new Author(user, throughChat(chat), new Random(seed + index), rooms)
     }),
     ...httpAuthors.map((user, index) => {
-      const voice = throughHttp(url, user, () => retries++)
+      const voice = throughHttp(url, user, retried)
       return new Author(user, voice, new Random(seed + 100 + index), rooms)
     }),
   ]
   let stopped = false
-  const written = Promise.all(authors.map((author) => author.write(() => stopped)))
+  const written = Promise.all(authors.map((author) => author.write(() => stopped || over)))
   written.catch(() => {})
 
-  const weather = new Weather(proxy, new Random(seed + 200))
+  const weather = stack.use(new Weather(proxy, new Random(seed + 200)))
   let killsWhileStarting = 0
+  const acknowledged = () => authors.reduce((sum, author) => sum + author.acknowledged, 0)
   for (let count = 1; count <= kills; count++) {
-    await servers.killSoon(random)
+    const when = random.next()
+    if (when < 0.15) {
+      await pause(random.below(400))
+    } else {
+      await servers.listening()
+      if (random.next() < 0.8) page.online()
+      // Right after the start, or in the midst of the work, which on a slow machine takes a while to begin.
+      if (when < 0.3) await pause(random.below(60))
+      else await work(acknowledged, 1 + random.below(200))
+    }
     if (!servers.listened) killsWhileStarting++
+    await servers.kill()
     // A page that is reloaded comes back with its cursor.
     if (random.next() < 0.2) chats[random.below(readers.length)]?.reload()
     onKill(count)
     servers.spawn()
   }
   await servers.listening()
+  page.online()
   weather[Symbol.dispose]()
   stopped = true
   const late = await within(written, 'not everything that was sent was answered')
@@ -108,7 +129,6 @@ export async function crash({ kills, seed, onKill }: CrashOptions): Promise<Cras
   late.push(...(await within(allTold(), 'not everything that happened was told')))
   await servers.stop()
   const problems = [...late, ...servers.problems, ...verdict(rooms, found, histories, authors, chats)]
-  stack.dispose()
   return {
     problems,
     kills,
@@ -123,102 +143,6 @@ export async function crash({ kills, seed, onKill }: CrashOptions): Promise<Cras
   }
 }
 
-/** One server after the other on the same folder. */
-class Servers implements AsyncDisposable {
-  readonly problems: string[] = []
-  readonly #data: string
-  readonly #port: number
-  #current: ServerProcess | null = null
-
-  constructor(data: string, port: number) {
-    this.#data = data
-    this.#port = port
-  }
-
-  get current(): ServerProcess {
-    if (!this.#current) throw new Error('no server was started')
-    return this.#current
-  }
-
-  /** Whether the present one ever listened. */
-  get listened(): boolean {
-    return this.current.url !== ''
-  }
-
-  spawn(): void {
-    this.#current = spawnServer(this.#data, { port: this.#port })
-  }
-
-  listening(): Promise<void> {
-    return this.current.listening
-  }
-
-  async start(): Promise<void> {
-    this.spawn()
-    await this.listening()
-  }
-
-  /** Kills it while it starts, right after, or in the midst of its work. */
-  async killSoon(random: Random): Promise<void> {
-    const when = random.next()
-    if (when < 0.2) {
-      await pause(random.below(400))
-    } else {
-      await this.listening()
-      await pause(when < 0.4 ? random.below(60) : random.below(1_500))
-    }
-    this.#note(await this.current.kill(), null)
-  }
-
-  async stop(): Promise<void> {
-    this.#note(await this.current.stop(), 0)
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#current?.[Symbol.asyncDispose]()
-  }
-
-  #note({ code, stderr }: { code: number | null; stderr: string }, wanted: number | null): void {
-    if (code !== wanted || stderr) this.problems.push(`a server ended with ${code} and said ${JSON.stringify(stderr)}`)
-  }
-}
-
-/** Cuts connections now and then, each time otherwise. */
-class Weather implements Disposable {
-  cuts = 0
-  readonly #proxy: TcpProxy
-  readonly #random: Random
-  #timer: NodeJS.Timeout
-
-  constructor(proxy: TcpProxy, random: Random) {
-    this.#proxy = proxy
-    this.#random = random
-    this.#timer = setTimeout(() => this.#strike(), 500)
-  }
-
-  [Symbol.dispose](): void {
-    clearTimeout(this.#timer)
-    this.#proxy.set('both', { cutAfterBytes: Number.POSITIVE_INFINITY })
-  }
-
-  #strike(): void {
-    const connections = [...this.#proxy.connections]
-    if (connections.length > 0) {
-      const connection = this.#random.pick(connections)
-      const cutAfterBytes = this.#random.below(3_000)
-      this.#random.pick([
-        () => connection.cut(),
-        () => connection.reset(),
-        () => connection.set('toClient', { cutAfterBytes }),
-        () => connection.set('toServer', { cutAfterBytes }),
-        () => this.#proxy.reset(),
-      ])()
-      this.cuts++
-    }
-    this.#timer = setTimeout(() => this.#strike(), 200 + this.#random.below(1_500))
-  }
-}
-
 /** Makes the database, with a log that begins with entries long past retention. */
 async function seedOldEntries(data: string): Promise<void> {
   await using server = await startServerProcess(data)
@@ -230,21 +154,10 @@ async function seedOldEntries(data: string): Promise<void> {
       SELECT 0, 'update', 'user', 'user/nobody', '{}', '{}' FROM number`)
 }
 
-/**
- * A port that is free, and below those that the system gives to whoever connects: a client that connects again and again to a port on which
- * nothing listens may else be given that very port, and meet itself.
- */
-async function freePort(random: Random): Promise<number> {
-  for (;;) {
-    const port = 20_000 + random.below(12_000)
-    const listener = createServer().listen(port, '127.0.0.1')
-    const isFree = await once(listener, 'listening').then(
-      () => true,
-      () => false,
-    )
-    listener.close()
-    if (isFree) return port
-  }
+/** Until so much more is acknowledged, or for a while. */
+async function work(acknowledged: () => number, more: number): Promise<void> {
+  const wanted = acknowledged() + more
+  for (const until = performance.now() + 2_000; acknowledged() < wanted && performance.now() < until; ) await pause(5)
 }
 
 /** Nothing, or a sentence where it takes too long or fails. */

@@ -27,8 +27,7 @@ async function take(world: World, step: Step): Promise<void> {
   switch (step.step) {
     case 'connect': {
       const device = world.devices[step.by] as Device
-      device.line?.pair.cut()
-      device.read()
+      cut(device)
       world.connect(device, cursorOf(device, step.cursor, step.pick))
       return world.carry(device, step.reach)
     }
@@ -52,28 +51,44 @@ async function take(world: World, step: Step): Promise<void> {
     case 'restart':
     case 'crash':
       return world.restart(step.step)
-    default: {
-      const device = world.devices[step.by] as Device
-      // Who wants to do something opens his application first.
-      if (!device.line) {
-        world.connect(device, device.cursors.at(-1) ?? null)
-        await world.carry(device, 'read')
-      }
-      if (!device.online) return
-      for (let count = step.step === 'burst' ? step.count : 1; count > 0; count--) {
-        const [command, args] = commandOf(world, device.user, step)
-        device.say(command, args as never)
-      }
-      return world.carry(device, step.reach)
-    }
+    case 'lag':
+      return lag(world, step)
+    default:
+      return give(world, step)
   }
 }
 
 type Named<N extends Step['step']> = Extract<Step, { step: N }>
-type Said = Extract<Step, { reach: unknown; by: number }>
+/** What a device says as a command. */
+type Said = Exclude<Extract<Step, { reach: unknown }>, Named<'connect' | 'listen'>>
 type AnyCommand = { [N in CommandName]: readonly [command: N, args: Args<N>] }[CommandName]
 
-function commandOf(world: World, user: UserId, step: Exclude<Said, Named<'connect' | 'listen'>>): AnyCommand {
+async function give(world: World, step: Said): Promise<void> {
+  const device = world.devices[step.by] as Device
+  // Who wants to do something opens his application first.
+  if (!device.line) {
+    world.connect(device, device.cursors.at(-1) ?? null)
+    await world.carry(device, 'read')
+  }
+  if (!device.online) return
+  for (let count = step.step === 'burst' ? step.count : 1; count > 0; count--) {
+    const [command, args] = commandOf(world, device.user, step)
+    device.say(command, args as never)
+  }
+  return world.carry(device, step.reach)
+}
+
+/** A device is away while others write, and comes back to read nothing yet: what it missed waits for it, and more may come. */
+async function lag(world: World, { by, author, place, count }: Named<'lag'>): Promise<void> {
+  const device = world.devices[by] as Device
+  cut(device)
+  await give(world, { step: 'burst', by: author, reach: 'answered', place, count })
+  cut(device)
+  world.connect(device, device.cursors.at(-1) ?? null)
+  return world.carry(device, 'answered')
+}
+
+function commandOf(world: World, user: UserId, step: Said): AnyCommand {
   const conversation = 'place' in step ? world.idAt(user, step.place) : 'conversation/none'
   const users = 'users' in step ? people.filter((_, index) => step.users & (1 << index)) : []
   const client = 'clientId' in step && step.clientId > 0 ? { client_id: `${step.step} ${step.clientId}` } : {}

@@ -43,7 +43,7 @@ async function everybodyComesBack(world: World): Promise<void> {
     const away = world.devices.filter((device) => !device.settled)
     if (away.length === 0) return
     world.note(`${away.map(({ name }) => name)} come back`)
-    for (const device of away) if (!device.online) world.connect(device, device.cursors.at(-1) ?? null)
+    for (const device of away) if (!device.line) world.connect(device, device.cursors.at(-1) ?? null)
     await world.rest()
   }
   const away = world.devices.filter((device) => !device.settled)
