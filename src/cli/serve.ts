@@ -6,7 +6,7 @@ import { type Place, type Server, type ServerOptions, startServer } from '../ser
 import { DatabaseUnusable } from '../storage/storage.ts'
 import type { Environment } from './environment.ts'
 import { codeOf } from './error-code.ts'
-import { isLoopback, unencryptedAdvice } from './loopback.ts'
+import { isUnencrypted, unencryptedAdvice } from './loopback.ts'
 import { type ServerCommand, serverOptions } from './server-options.ts'
 import { untilSignal } from './signal.ts'
 
@@ -22,7 +22,7 @@ export async function serve(command: ServerCommand, args: readonly string[], env
   const server = await start(options)
   // Without a certificate it ends the process, as anywhere: a terminal that closes takes its programs with it.
   if (options.tls) process.on('SIGHUP', () => server.reload())
-  else if (!isLoopback(options.host)) options.log.warn({ advice: unencryptedAdvice }, 'unencrypted')
+  else if (isUnencrypted(options)) options.log.warn({ advice: unencryptedAdvice }, 'unencrypted')
   console.log(`Fanfare is listening on ${server.url}`)
   if (command === 'dev') console.log(`Open ${server.url} in a browser. Ctrl-C ends it.`)
   await stopped

@@ -54,7 +54,7 @@ describe('all is well', () => {
       'ok    api-key: is not there yet, and will be made',
       'ok    database: is not there yet, and will be made',
       expect.stringMatching(/^ok {4}clock: 20\d\d-/),
-      'ok    tls: none, and only this machine reaches the server',
+      'ok    tls: none, for only this machine should reach the server',
       'ok    port: 127.0.0.1:0 is free',
       'ok    metrics: at the main port, for the API key',
     ])
@@ -77,7 +77,7 @@ describe('all is well', () => {
       `ok    api-key: ${folder.in('data', 'api-key')}`,
       expect.stringMatching(/^ok {4}database: .*fanfare\.db is whole, of version 1, \d+ bytes$/),
       expect.stringContaining('clock: '),
-      'ok    tls: none, and only this machine reaches the server',
+      'ok    tls: none, for only this machine should reach the server',
       `ok    port: a fanfare is running at 127.0.0.1:${server.port}`,
       'ok    metrics: at the main port, for the API key',
     ])

@@ -135,15 +135,16 @@ describe('what keeps it from starting', () => {
   )
 })
 
-test('CLI a server that others reach without TLS warns of it and names both ways, and one on loopback does not', async () => {
+test('CLI a server that others reach without TLS warns of it and names both ways, and one on loopback, or behind proxies, does not', async () => {
   using folder = temporaryFolder()
-  const warnings = async (host: string) => {
-    await using server = startCommand(['serve', '--port=0', '--host', host, '--data', folder.in('data')])
+  const warnings = async (host: string, ...args: readonly string[]) => {
+    await using server = startCommand(['serve', '--port=0', '--host', host, '--data', folder.in('data'), ...args])
     await server.line('listening on ')
     server.process.kill('SIGTERM')
     const { log } = linesOf((await server.ended).stdout)
     return log.filter(({ level }) => level === 'warn').map(({ event, advice }) => [event, advice])
   }
   expect(await warnings('127.0.0.1')).toEqual([])
+  expect(await warnings('0.0.0.0', '--trusted-proxies=192.0.2.1')).toEqual([])
   expect(await warnings('0.0.0.0')).toEqual([['unencrypted', expect.stringMatching(/--tls-cert.*--tls-key.*proxy/)]])
 })
