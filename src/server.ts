@@ -65,7 +65,12 @@ export interface Server {
 }
 
 /** Who dribbles a request's head or body is cut off after these. */
-const timeouts = { headersTimeout: 10_000, requestTimeout: 30_000, handshakeTimeout: 10_000 }
+const timeouts = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  handshakeTimeout: 10_000,
+  connectionsCheckingInterval: 2_000,
+}
 /** When the server ends, calls over HTTP may still read their answers for this long. */
 const lastAnswersMs = 1_000
 /** How often the certificate's files are looked at. */

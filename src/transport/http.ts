@@ -11,7 +11,7 @@ import { socketPath } from '../protocol/frames.ts'
 import { isUserId, type UserId } from '../protocol/ids.ts'
 import type { TrustedProxies } from './address.ts'
 import { answer, answerError, answerNothingHere } from './http-error.ts'
-import { isAllowedOrigin, pathOf, readJson } from './request.ts'
+import { isAllowedOrigin, pathOf, readJson, toldOrigin } from './request.ts'
 
 /** The application's backend may name thousands of users in one call. */
 const backendBodyBytes = 1_048_576
@@ -93,7 +93,7 @@ export class HttpServer {
       code: error.code,
       user,
       address: this.#proxies.clientOf(request),
-      origin: request.headers.origin ?? null,
+      origin: toldOrigin(request),
     })
     answerError(response, error)
   }

@@ -12,7 +12,7 @@ import { type Frame, socketPath } from '../protocol/frames.ts'
 import type { TrustedProxies } from './address.ts'
 import { refuseUpgrade } from './http-error.ts'
 import { Owed } from './owed.ts'
-import { isAllowedOrigin, pathOf } from './request.ts'
+import { isAllowedOrigin, pathOf, toldOrigin } from './request.ts'
 
 /** A peer that has not answered a ping by then is dropped (S5). */
 const pongTimeoutMs = 10_000
@@ -55,7 +55,7 @@ export class WebSocketServer {
   /** Takes over an HTTP connection that asks to become a WebSocket, or refuses it. */
   upgrade(request: IncomingMessage, tcp: Duplex, head: Buffer): void {
     const address = this.#proxies.clientOf(request)
-    const origin = request.headers.origin ?? null
+    const origin = toldOrigin(request)
     try {
       this.#requireWelcome(request, address)
       this.#acceptor.handleUpgrade(request, tcp, head, (webSocket) => this.#accept(webSocket, address, origin, tcp))
