@@ -2,6 +2,10 @@
 
 export interface Series {
   readonly name: string
+  /** Whom it is about: what is about the same has the same colour. */
+  readonly of: string
+  /** Tells one from another of the same colour. */
+  readonly dashed: boolean
   readonly points: readonly (readonly [x: number, y: number])[]
 }
 
@@ -26,8 +30,9 @@ const colours = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#e69f00
 
 export function svgOf({ title, x, y, series: all }: Plot): string {
   // What was too little to be measured has no place on a logarithmic axis.
-  const series = all.map(({ name, points }) => ({ name, points: points.filter(([, value]) => value > 0) }))
+  const series = all.map(({ points, ...one }) => ({ ...one, points: points.filter(([, value]) => value > 0) }))
   const points = series.flatMap((one) => one.points)
+  const subjects = [...new Set(series.map((one) => one.of))]
   const across = axis(
     points.map(([value]) => value),
     left,
@@ -59,10 +64,9 @@ export function svgOf({ title, x, y, series: all }: Plot): string {
     ),
     `<text x="${middle}" y="${height - 10}" text-anchor="middle">${escaped(x)}</text>`,
     `<text transform="translate(16 ${(top + height - bottom) / 2}) rotate(-90)" text-anchor="middle">${escaped(y)}</text>`,
-    ...series.flatMap(({ name, points }, index) => {
-      const colour = colours[index % colours.length]
-      // From the seventh on the colours come again, dashed.
-      const dashes = index < colours.length ? '' : ' stroke-dasharray="6 4"'
+    ...series.flatMap(({ name, of, dashed, points }, index) => {
+      const colour = colours[subjects.indexOf(of) % colours.length]
+      const dashes = dashed ? ' stroke-dasharray="6 4"' : ''
       const key = top + 10 + index * 20
       return [
         `<polyline stroke="${colour}"${dashes} points="${points.map(([px, py]) => `${across.at(px)},${up.at(py)}`).join(' ')}"/>`,

@@ -9,12 +9,13 @@ import { median, spread } from '../statistics.ts'
 interface Sizes {
   readonly conversations: readonly number[]
   readonly users: number
+  readonly sessionsEach: number
   readonly repeats: number
 }
 
 const sizes: Readonly<Record<Scale, Sizes>> = {
-  full: { conversations: [1, 10, 100, 1_000], users: 500, repeats: 5 },
-  quick: { conversations: [1, 10], users: 20, repeats: 1 },
+  full: { conversations: [1, 10, 100, 1_000], users: 500, sessionsEach: 3, repeats: 5 },
+  quick: { conversations: [1, 10], users: 20, sessionsEach: 2, repeats: 1 },
 }
 
 export const connect: Figure = {
@@ -22,7 +23,7 @@ export const connect: Figure = {
   title: 'Cost of connecting',
 
   async measure(scale) {
-    const { conversations, users, repeats } = sizes[scale]
+    const { conversations, users, sessionsEach, repeats } = sizes[scale]
     await using folder = await DataFolder.make()
     const crowds = conversations.map((count) => usersOf(`in-${count}-`, users))
     {
@@ -39,16 +40,17 @@ export const connect: Figure = {
     for (let repeat = 0; repeat <= repeats; repeat++) {
       for (const [index, crowd] of crowds.entries()) {
         await settled(pid)
-        const { cpu } = await load.run('storm', { port, pid, tokens: crowd.map(tokenOf), pushes: 0 })
+        const tokens = Array<string[]>(sessionsEach).fill(crowd.map(tokenOf)).flat()
+        const { cpu } = await load.run('storm', { port, pid, tokens, pushes: 0 })
         await load.run('end')
-        if (repeat > 0) micros[index]!.push((total(cpu) / users) * 1e6)
+        if (repeat > 0) micros[index]!.push((total(cpu) / tokens.length) * 1e6)
       }
     }
     const first = median(micros[0]!)
     return {
       how:
-        `${users} users connect who all take part in so many conversations together, 64 at a time and with no cursor; CPU of the server ` +
-        `by the number of sessions, from the first connection to the last reply to \`connect\`; median of ${repeats} repeats after a ` +
+        `${users} users, all of whom take part in so many conversations together, begin ${sessionsEach} sessions each, 64 at a time and with ` +
+        `no cursor; CPU of the server by the number of sessions, from the first connection to the last reply to \`connect\`; median of ${repeats} repeats after a ` +
         'warm-up, by turns. It holds the TCP connection, the upgrade, the check of the token and the reply.',
       tables: [
         {

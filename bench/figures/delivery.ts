@@ -248,6 +248,8 @@ function targetsOf(ratioAt: (members: number, window: number) => number | null, 
 function plotOf(rows: readonly Row[], toolRows: readonly Row[]): Plot {
   const seriesOf = (from: readonly Row[], subject: Subject, window: number): Series => ({
     name: `${subject}, ${window} in flight`,
+    of: subject,
+    dashed: window > 1,
     points: from
       .filter((row) => row.subject === subject && row.window === window)
       .map(({ members, costs }) => [members, median(costs.map(({ total }) => total))] as const),

@@ -73,7 +73,12 @@ export const sessions: Figure = {
           x: 'sessions',
           y: 'µs per delivery',
           series: [
-            { name: 'fanfare, 1 in flight', points: rows.map(({ connected, micros }) => [connected, median(micros)]) },
+            {
+              name: 'fanfare, 1 in flight',
+              of: 'fanfare',
+              dashed: false,
+              points: rows.map(({ connected, micros }) => [connected, median(micros)]),
+            },
           ],
         },
       ],

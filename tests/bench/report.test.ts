@@ -78,6 +78,8 @@ test('BENCH a plot has a line for each series and a point for each value but tho
     series: [
       {
         name: 'one',
+        of: 'a',
+        dashed: false,
         points: [
           [2, 10],
           [1_000, 0.3],
@@ -85,6 +87,8 @@ test('BENCH a plot has a line for each series and a point for each value but tho
       },
       {
         name: 'two',
+        of: 'a',
+        dashed: true,
         points: [
           [2, 0],
           [1_000, 5],
@@ -94,6 +98,12 @@ test('BENCH a plot has a line for each series and a point for each value but tho
   })
   expect(svg.match(/<polyline /g)).toHaveLength(2)
   expect(svg.match(/<circle /g)).toHaveLength(3)
+  const lines = [...svg.matchAll(/<polyline stroke="(#\w+)"( stroke-dasharray)?/g)].map(([, colour, dash]) => [
+    colour,
+    !!dash,
+  ])
+  expect(lines.map(([, dashed]) => dashed)).toEqual([false, true])
+  expect(lines[0]![0]).toBe(lines[1]![0])
   expect(svg).toContain('A &amp; B')
   expect(svg).not.toMatch(/NaN|Infinity/)
   const heights = [...svg.matchAll(/<circle cx="([\d.]+)" cy="([\d.]+)"/g)].map(([, x, y]) => [Number(x), Number(y)])
