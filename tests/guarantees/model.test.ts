@@ -8,7 +8,7 @@ import { play } from './model/play.ts'
 import { playScenarios } from './model/scenarios.ts'
 import { roomy } from './model/steps.ts'
 
-const runs = 80
+const runs = 60
 /** Only who is about to fail, or a machine that stands still, comes near to it. */
 const limitMs = 300_000
 
@@ -55,5 +55,17 @@ test('T2 that the author types no more is told before his message, also where hi
     { step: 'connect', by: 2, cursor: 'last', pick: 0, reach: 'read' },
     { step: 'wait', ms: 1 },
     { step: 'send', by: 2, reach: 'read', place: 0, clientId: 0 },
+  ])
+})
+
+test('T4, E5 who is added again does not watch what he watched before', async () => {
+  await play(roomy, [
+    { step: 'watch', by: 3, reach: 'read', place: 0 },
+    { step: 'type', by: 0, reach: 'read', place: 0, state: 'begin' },
+    { step: 'remove', by: 0, reach: 'read', place: 0, users: 8 },
+    { step: 'add', by: 0, reach: 'read', place: 0, users: 8 },
+    { step: 'wait', ms: 1 },
+    { step: 'send', by: 0, reach: 'read', place: 0, clientId: 0 },
+    { step: 'type', by: 0, reach: 'read', place: 0, state: 'begin' },
   ])
 })

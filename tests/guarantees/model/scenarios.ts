@@ -47,7 +47,7 @@ function failureText(details: fc.RunDetails<[Scenario]>): string {
   const { counterexample, seed, counterexamplePath, numShrinks, numRuns } = details
   const smallest = counterexample?.[0]
   return [
-    `the ${numRuns}th scenario did not hold; made smaller ${numShrinks} times it is`,
+    `scenario ${numRuns} did not hold; made smaller ${numShrinks} times it is`,
     smallest ? `play(${JSON.stringify(smallest.settings)}, [` : 'nothing: none was played in time',
     ...(smallest?.steps.map((step) => `  ${JSON.stringify(step)},`) ?? []),
     '])',

@@ -28,8 +28,8 @@ export class Witness {
   readonly #watched: Watched
   /** Commands that have not been answered, by id. */
   readonly #asked = new Map<number, { command: string; args: Record<string, unknown>; text: string }>()
-  /** Who types where, as the session was told. */
-  readonly #typing = new Map<ConversationId, TypingSet>()
+  /** Who types where, as the session was told, and since which seq its user takes part: who is added again watches no longer. */
+  readonly #typing = new Map<ConversationId, { readonly set: TypingSet; readonly from: number | undefined }>()
   /** Everything up to here was sent; null until it is connected. */
   #position: number | null = null
   /** The rotation of its user's channel that it has come after, or has asked for. */
@@ -101,7 +101,7 @@ export class Witness {
     if (asked.command === 'connect') this.#connected(result)
     if (asked.command === 'rotate_user_channel') this.#rotatedAt = this.#channel?.rotatedAt ?? 0
     if (asked.command === 'ping') this.#reach(result.cursor, JSON.stringify(reply))
-    if (asked.command === 'subscribe_typing') this.#typing.set(conversation, result.typing)
+    if (asked.command === 'subscribe_typing') this.#watches(conversation, result.typing)
     if (asked.command === 'unsubscribe_typing') this.#typing.delete(conversation)
   }
 
@@ -151,7 +151,7 @@ export class Witness {
     for (const { text: asked } of this.#asked.values()) {
       if (message.body !== '' && asked.includes(message.body)) this.#report('E3 an event came before its reply', text)
     }
-    const typing = this.#typing.get(message.conversation)?.[message.created_by]
+    const typing = this.#toldOf(message.conversation)?.[message.created_by]
     if (
       event === 'create' &&
       !this.#watched.mayMissTyping &&
@@ -166,8 +166,8 @@ export class Witness {
   #typed({ data }: TypingFrame, text: string): void {
     const { user, now } = this.#watched
     for (const [id, set] of Object.entries(data) as [ConversationId, TypingSet][]) {
-      if (!this.#typing.has(id)) this.#report('T4 typing was sent to who does not watch it', text)
-      this.#typing.set(id, set)
+      if (!this.#toldOf(id)) this.#report('T4 typing was sent to who does not watch it', text)
+      this.#watches(id, set)
       if (user in set) this.#report('T4 somebody was sent his own typing', text)
       for (const [typist, { event, at }] of Object.entries(set)) {
         if (event === 'finished') continue
@@ -175,6 +175,20 @@ export class Witness {
         if (now() - Date.parse(at) >= typingExpiryMs) this.#report('T2 a lease that has run out is typing', text)
       }
     }
+  }
+
+  #watches(conversation: ConversationId, set: TypingSet): void {
+    this.#typing.set(conversation, { set, from: this.#stayIn(conversation) })
+  }
+
+  /** Who types there by what it was last told; undefined where it does not watch. */
+  #toldOf(conversation: ConversationId): TypingSet | undefined {
+    const told = this.#typing.get(conversation)
+    return told?.from === this.#stayIn(conversation) ? told?.set : undefined
+  }
+
+  #stayIn(conversation: ConversationId): number | undefined {
+    return this.#truth.talks.get(conversation)?.stay(this.#watched.user)?.from
   }
 }
 
