@@ -1,9 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startNode } from '../cli/command.ts'
+import { urlOf } from '../cli/running-server.ts'
+import { freePort } from '../guarantees/free-port.ts'
 import { type Project, projectWithPackage } from './packed-package.ts'
 import { root, run } from './run.ts'
 
@@ -85,6 +88,30 @@ test('HOUSE the packed package serves a chat between two users', async () => {
   )
   const outcome = await run(process.execPath, ['chat.js', server.url, apiKey], { cwd: project.path })
   expect(outcome).toEqual({ exitCode: 0, output: 'Hello from the package\n', errors: '' })
+})
+
+test('HOUSE the README’s chat and its backend run as they stand there, but for the ports', async () => {
+  const readme = await readFile(join(root, 'README.md'), 'utf8')
+  const [chat, backend] = [...readme.matchAll(/^```js\n(.*?)^```$/gms)].map(([, program]) => program!)
+  const port = await freePort()
+  const options = { cwd: project.path, env: { FANFARE_TOKEN_SECRET: 'token secret of the README, 32 bytes long' } }
+  await using serving = startNode(['node_modules/fanfare/bin/fanfare.js', 'serve', '--port=0', '--data=read'], options)
+  const url = await urlOf(serving)
+  await writeFile(
+    join(project.path, 'backend.mjs'),
+    `${backend!.replace('3000', `${port}`)}\n.on('listening', () => console.log('up'))`,
+  )
+  await using tokens = startNode(['backend.mjs'], options)
+  await tokens.line('up')
+  const placed = chat!.replace('http://127.0.0.1:8080', url).replace('127.0.0.1:3000', `127.0.0.1:${port}`)
+  await writeFile(join(project.path, 'chat.mjs'), `${placed}\nchat.close()`)
+  await using writing = startNode(['chat.mjs'], options)
+  const { code, stdout, stderr } = await writing.ended
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  for (const told of ['create conversation {', 'create message {', "body: 'Hello, Bob!'", 'typing: []']) {
+    expect(stdout).toContain(told)
+  }
+  expect(stdout).toMatch(/^\[\n {2}\{\n {4}id: 'message\/.*\]\n$/ms)
 })
 
 test('HOUSE the packed package serves the page with all that it links to and imports', async () => {

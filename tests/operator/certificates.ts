@@ -15,6 +15,7 @@ export const hasOpenssl = (() => {
   }
 })()
 
+if (!hasOpenssl && process.env.CI) throw new Error('there is no openssl in PATH; on Debian: apt-get install openssl')
 if (!hasOpenssl) console.warn('SKIPPED: no openssl in PATH, so nobody has seen the server speak HTTPS')
 
 /** Makes a certificate for localhost and its key, or puts a new pair in the place of the one there. */
