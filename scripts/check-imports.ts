@@ -18,7 +18,7 @@ interface Room {
   readonly uses: readonly string[]
 }
 
-const seams = ['storage seam', 'broker seam', 'socket seam', 'clock']
+const seams = ['storage seam', 'broker seam', 'socket seam', 'clock', 'observer seam']
 const adapters = ['sqlite', 'postgres', 'brokers']
 
 /** The plan. A file belongs to the first room that holds it, so the seams stand before the folders that they live in. */
@@ -29,6 +29,7 @@ const rooms: readonly Room[] = [
   { name: 'broker seam', holds: ['src/broker/broker.ts'], knows: ['protocol'], uses: [] },
   { name: 'socket seam', holds: ['src/engine/socket.ts'], knows: ['protocol'], uses: [] },
   { name: 'clock', holds: ['src/engine/clock.ts'], knows: ['protocol'], uses: [] },
+  { name: 'observer seam', holds: ['src/engine/observer.ts'], knows: ['protocol'], uses: [] },
 
   { name: 'sql', holds: ['src/storage/sql/'], knows: ['protocol', 'storage seam'], uses: ['node:crypto'] },
   {
@@ -43,20 +44,31 @@ const rooms: readonly Room[] = [
     knows: ['protocol', 'storage seam', 'sql'],
     uses: ['pg', 'node:*'],
   },
-  { name: 'brokers', holds: ['src/broker/'], knows: ['protocol', 'broker seam'], uses: ['node:*'] },
+  {
+    name: 'brokers',
+    holds: ['src/broker/'],
+    knows: ['protocol', 'broker seam'],
+    uses: ['node:*', 'zod', '@nats-io/transport-node'],
+  },
 
   { name: 'engine', holds: ['src/engine/'], knows: ['protocol', ...seams], uses: ['zod', 'jose', 'node:crypto'] },
   { name: 'transport', holds: ['src/transport/'], knows: ['protocol', ...seams, 'engine'], uses: ['ws', 'node:*'] },
   {
+    name: 'operator',
+    holds: ['src/operator/'],
+    knows: ['protocol', ...seams],
+    uses: ['pino', 'prom-client', 'node:*'],
+  },
+  {
     name: 'server',
     holds: ['src/server.ts'],
-    knows: ['protocol', ...seams, ...adapters, 'engine', 'transport'],
+    knows: ['protocol', ...seams, ...adapters, 'engine', 'transport', 'operator'],
     uses: ['node:*'],
   },
   {
     name: 'cli',
     holds: ['src/cli/'],
-    knows: ['protocol', ...seams, ...adapters, 'engine', 'transport', 'server', 'client'],
+    knows: ['protocol', ...seams, ...adapters, 'engine', 'transport', 'operator', 'server', 'client'],
     uses: ['*'],
   },
 
@@ -65,7 +77,7 @@ const rooms: readonly Room[] = [
   {
     name: 'testing',
     holds: ['src/testing/'],
-    knows: ['protocol', ...seams, ...adapters, 'engine', 'transport', 'server', 'client'],
+    knows: ['protocol', ...seams, ...adapters, 'engine', 'transport', 'operator', 'server', 'client'],
     uses: ['*'],
   },
 ]

@@ -1,22 +1,13 @@
-/** The broker of a single node: what is published here is delivered here, in the same turn. */
-import type { Broker, Publication } from './broker.ts'
+/** The broker of a single node: there is nobody else to tell. */
+import type { Broker } from './broker.ts'
 
 export class LocalBroker implements Broker {
-  #deliver: ((publication: Publication) => void) | null = null
+  readonly alone = true
+  readonly connected = true
 
-  async start(deliver: (publication: Publication) => void): Promise<void> {
-    this.#deliver = deliver
-  }
-
-  // Every session is on this node, so whom it serves makes no difference.
+  async start(): Promise<void> {}
   subscribe(): void {}
   unsubscribe(): void {}
-
-  publish(publication: Publication): void {
-    this.#deliver?.(publication)
-  }
-
-  async close(): Promise<void> {
-    this.#deliver = null
-  }
+  publish(): void {}
+  async close(): Promise<void> {}
 }

@@ -1,37 +1,64 @@
-/** What `--help` prints, from the table of options. */
-import { type Command, type Option, optionsOf, variableOf } from './options.ts'
+/** What `--help` prints, from the tables of commands and options. */
+import { type Command, commandNames, commands } from './commands.ts'
+import { allOptions, type Option, optionsOf, variableOf } from './options.ts'
 import { type Secret, secrets } from './secrets.ts'
-
-const commands: Readonly<Record<Command, string>> = {
-  serve: 'Starts the server.',
-  dev: 'Starts it for this machine only, with a page on which to try it. The page gives a token to whoever asks.',
-}
 
 /** The help of one command, or of all. */
 export function help(command: Command | null): string {
-  const names = command ? [command] : (Object.keys(commands) as Command[])
-  const about = command
-    ? [commands[command]]
-    : [
-        'Commands:',
-        ...names.map((name) => `  ${name.padEnd(11)}${commands[name]}`),
-        '  --version  Says which version this is.',
-      ]
-  const blocks = [
-    [`Usage: fanfare ${command ?? 'COMMAND'} [OPTION…]`],
-    about,
-    [
-      'Options. Each is an environment variable too; the command line wins over it.',
-      ...optionsOf(names[0]!).map((option) => optionHelp(option, names)),
-    ],
-    ['Secrets, in the environment or in a file that it names.', ...Object.values(secrets).map(secretHelp)],
-  ]
-  return blocks.map((lines) => lines.join('\n')).join('\n\n')
+  return (command ? helpOf(command) : helpOfAll()).map((lines) => lines.join('\n')).join('\n\n')
 }
+
+function helpOf(command: Command): string[][] {
+  const { help, operand, secrets } = commands[command]
+  const options = optionsOf(command)
+  const blocks = [
+    [`Usage: fanfare ${command} ${operand ? `${operand.placeholder} ` : ''}[OPTION…]`],
+    [help, ...(operand ? [`${operand.placeholder} is ${operand.takes}.`] : [])],
+    [optionsHead(options), ...options.map((option) => optionHelp(option, [command]))],
+  ]
+  return secrets.length > 0 ? [...blocks, [secretsHead, ...secrets.map(secretHelp)]] : blocks
+}
+
+function helpOfAll(): string[][] {
+  const ofServer = optionsOf('serve')
+  const ofOthers = allOptions.filter(({ commands }) => !commands.includes('serve'))
+  return [
+    ['Usage: fanfare COMMAND [OPTION…]'],
+    [
+      'Commands:',
+      ...commandNames.map((name) => `  ${usage(name).padEnd(17)}${commands[name].help}`),
+      '  --version        Says which version this is.',
+    ],
+    [optionsHead(ofServer), ...ofServer.map((option) => optionHelp(option, ['serve', 'dev']))],
+    [
+      'Options of other commands, which take --data too.',
+      ...ofOthers.map((option) => optionHelp(option, option.commands)),
+    ],
+    [secretsHead, ...Object.values(secrets).map(secretHelp)],
+  ]
+}
+
+function usage(name: Command): string {
+  const { operand } = commands[name]
+  return operand ? `${name} ${operand.placeholder}` : name
+}
+
+function optionsHead(options: readonly Option<unknown>[]): string {
+  return options.some(({ commandLineOnly }) => commandLineOnly)
+    ? 'Options. Where a variable of the environment is named, the command line wins over it.'
+    : 'Options. Each is an environment variable too; the command line wins over it.'
+}
+
+const secretsHead = 'Secrets, in the environment or in a file that it names.'
 
 function optionHelp(option: Option<unknown>, names: readonly Command[]): string {
   const usage = option.kind.placeholder ? `--${option.name} ${option.kind.placeholder}` : `--${option.name}`
-  return `  ${usage}  [${variableOf(option)}, default ${defaultsOf(option, names)}]\n      ${option.help}`
+  const facts = [
+    ...(option.commands.includes('serve') ? [] : [`with ${option.commands.join(' and ')}`]),
+    ...(option.commandLineOnly ? [] : [variableOf(option)]),
+    `default ${defaultsOf(option, names)}`,
+  ]
+  return `  ${usage}  [${facts.join(', ')}]\n      ${option.help}`
 }
 
 /** The default of an option; where `dev` is one of several commands, also what is otherwise there: `off, with dev on`. */

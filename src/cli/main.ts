@@ -1,15 +1,16 @@
 /** The command: which part of it is meant, and how it ends. */
 import { readFileSync } from 'node:fs'
 import { OperatorError } from '../engine/operator-error.ts'
+import { type Command, commandNames, isCommand } from './commands.ts'
+import type { Environment } from './environment.ts'
 import { help } from './help.ts'
-import type { Environment } from './settings.ts'
 
 /** Something must be put right by whoever runs the command. */
 const operatorExitCode = 2
 
 /**
  * Runs `fanfare` with `args` and ends the process. Exit codes: 0 where all was done; 2 where the operator must put something right,
- * which one line on standard error says; 1 for anything else, with a stack.
+ * which one line on standard error says; 1 for anything else, with a stack. Doctor has codes of its own.
  */
 export async function main(args: readonly string[], environment: Environment): Promise<never> {
   try {
@@ -24,18 +25,12 @@ export async function main(args: readonly string[], environment: Environment): P
 /** Gives the exit code. */
 async function run(args: readonly string[], environment: Environment): Promise<number> {
   const [command, ...rest] = args
+  if (isCommand(command)) {
+    if (!rest.includes('--help') && !rest.includes('-h')) return runCommand(command, rest, environment)
+    await print(process.stdout, help(command))
+    return 0
+  }
   switch (command) {
-    case 'serve':
-    case 'dev': {
-      if (rest.includes('--help') || rest.includes('-h')) {
-        await print(process.stdout, help(command))
-        return 0
-      }
-      // Only now, so that the help needs none of the server.
-      const { serve } = await import('./serve.ts')
-      await serve(command, rest, environment)
-      return 0
-    }
     case 'help':
     case '--help':
     case '-h':
@@ -50,9 +45,49 @@ async function run(args: readonly string[], environment: Environment): Promise<n
     default:
       throw new OperatorError(
         command.startsWith('-')
-          ? `a command comes first, serve or dev, and its options after it; see fanfare --help`
-          : `unknown command ${JSON.stringify(command)}: it is one of serve, dev and help; see fanfare --help`,
+          ? `a command comes first, such as serve, and its options after it; see fanfare --help`
+          : `unknown command ${JSON.stringify(command)}: it is one of ${commandNames.join(', ')} and help; see fanfare --help`,
       )
+  }
+}
+
+/** Each command's file is read only now, so that the help needs none of them. */
+async function runCommand(command: Command, args: readonly string[], environment: Environment): Promise<number> {
+  switch (command) {
+    case 'serve':
+    case 'dev': {
+      const { serve } = await import('./serve.ts')
+      await serve(command, args, environment)
+      return 0
+    }
+    case 'doctor': {
+      const { doctor } = await import('./doctor.ts')
+      const { text, exitCode } = await doctor(args, environment)
+      await print(process.stdout, text)
+      return exitCode
+    }
+    default: {
+      await print(process.stdout, await said(command, args, environment))
+      return 0
+    }
+  }
+}
+
+/** Does what is done at once, and gives what there is to say of it. */
+async function said(
+  command: Exclude<Command, 'serve' | 'dev' | 'doctor'>,
+  args: readonly string[],
+  environment: Environment,
+): Promise<string> {
+  switch (command) {
+    case 'token':
+      return (await import('./token.ts')).token(args, environment)
+    case 'rotate':
+      return (await import('./at-server.ts')).rotate(args, environment)
+    case 'disconnect':
+      return (await import('./at-server.ts')).disconnect(args, environment)
+    case 'backup':
+      return (await import('./backup.ts')).backup(args, environment)
   }
 }
 

@@ -3,11 +3,12 @@
  * one is not given, a random one is made once and kept in the data folder, for its owner's eyes only. Neither is ever printed.
  */
 import { randomBytes, randomUUID } from 'node:crypto'
-import { closeSync, fsyncSync, linkSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, linkSync, openSync, rmSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { OperatorError } from '../engine/operator-error.ts'
+import { type Environment, type GivenSecret, readGivenSecret, readText, unreadable } from './environment.ts'
 import { codeOf } from './error-code.ts'
-import type { Environment } from './settings.ts'
+import { syncToDisk } from './sync-to-disk.ts'
 
 export interface Secret {
   /** The variable that holds it. The one that names a file with it is the same with `_FILE` behind. */
@@ -36,51 +37,71 @@ export const secrets = {
   apiKey: {
     variable: 'FANFARE_API_KEY',
     file: 'api-key',
-    help: "What the application's backend shows when it calls the server itself: visible ASCII characters, no space.",
-    flaw: (secret) => (/^[!-~]+$/.test(secret) ? null : 'is empty, or has other characters than visible ASCII'),
+    help: "What the application's backend shows when it calls the server itself: visible ASCII characters. Several with commas or lines.",
+    flaw(secret) {
+      const keys = keysIn(secret)
+      return keys.length > 0 && keys.every((key) => /^[!-~]+$/.test(key))
+        ? null
+        : 'is empty, or has other characters than visible ASCII'
+    },
   },
 } satisfies Record<string, Secret>
 
 /** The secret that the environment gives, or that the data folder keeps; where there is none, a new one, kept from now on. */
 export function readSecret(secret: Secret, dataFolder: string, environment: Environment): string {
-  const { text, source, remedy } = find(secret, dataFolder, environment)
-  const flaw = secret.flaw(text)
-  if (flaw) throw new OperatorError(`${source} ${flaw}; ${remedy}`)
+  const path = join(dataFolder, secret.file)
+  return checked(secret, findSecret(secret, dataFolder, environment) ?? kept(path, keep(path)))
+}
+
+/** The secret that the environment gives, or null; what the data folder keeps counts as little as what was never made. */
+export function readSecretIfGiven(secret: Secret, environment: Environment): string | null {
+  const found = readGivenSecret(secret.variable, environment)
+  return found && checked(secret, found)
+}
+
+/** The same as `readSecret` where a server must have it already: none is made. */
+export function readMadeSecret(secret: Secret, dataFolder: string, environment: Environment): string {
+  const made = findSecret(secret, dataFolder, environment)
+  if (made) return checked(secret, made)
+  throw new OperatorError(
+    `there is no secret in ${join(dataFolder, secret.file)}: name the server's data folder with --data, or set ${secret.variable}`,
+  )
+}
+
+export interface FoundSecret extends GivenSecret {
+  /** The file in the data folder that keeps it, where one does. */
+  readonly path?: string
+}
+
+/** The secret as it is, good or not; null where none was made yet. */
+export function findSecret(secret: Secret, dataFolder: string, environment: Environment): FoundSecret | null {
+  const given = readGivenSecret(secret.variable, environment)
+  if (given) return given
+  const path = join(dataFolder, secret.file)
+  const text = readKept(path)
+  return text === null ? null : kept(path, text)
+}
+
+/** The keys that stand in one text, parted by commas or line ends: any of them is good, so that one can be replaced without a break. */
+export function keysIn(text: string): string[] {
+  return text
+    .split(/[,\n]/)
+    .map((key) => key.trim())
+    .filter((key) => key !== '')
+}
+
+function checked({ flaw }: Secret, { text, source, remedy }: GivenSecret): string {
+  const wrong = flaw(text)
+  if (wrong) throw new OperatorError(`${source} ${wrong}; ${remedy}`)
   return text
 }
 
-interface Found {
-  readonly text: string
-  /** Where it comes from, and what to do if it is no good: the begin and the end of an error's sentence. */
-  readonly source: string
-  readonly remedy: string
-}
-
-function find({ variable, file }: Secret, dataFolder: string, environment: Environment): Found {
-  const fileVariable = `${variable}_FILE`
-  const given = environment[variable]
-  const givenFile = environment[fileVariable]
-  if (given && givenFile) throw new OperatorError(`${variable} and ${fileVariable} are both set; unset one of them`)
-  if (given) return { text: given, source: variable, remedy: 'set another one' }
-  if (givenFile) {
-    const text = readGiven(givenFile, fileVariable)
-    return { text, source: `the secret in ${givenFile} (${fileVariable})`, remedy: 'put another one there' }
-  }
-  const path = join(dataFolder, file)
+function kept(path: string, text: string): FoundSecret {
   return {
-    text: readKept(path) ?? keep(path),
+    text,
     source: path,
     remedy: 'put the right one back, or delete it to have a new one made, which ends whatever relies on the old one',
-  }
-}
-
-function readGiven(file: string, variable: string): string {
-  try {
-    return readText(file)
-  } catch (error) {
-    throw new OperatorError(
-      `${variable} names ${file}, which can't be read (${reason(error)}); name a readable file of text`,
-    )
+    path,
   }
 }
 
@@ -89,14 +110,8 @@ function readKept(path: string): string | null {
     return readText(path)
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return null
-    throw new OperatorError(`${path} can't be read (${reason(error)}); let the server's user read it`)
+    throw new OperatorError(`${path} can't be read (${unreadable(error)}); let the server's user read it`)
   }
-}
-
-/** The file's text without the newline that editors and `echo` put at its end. */
-function readText(path: string): string {
-  const bytes = readFileSync(path)
-  return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes).replace(/\r?\n$/, '')
 }
 
 /**
@@ -109,12 +124,12 @@ function keep(path: string): string {
   try {
     writeDurably(draft, secret)
     linkSync(draft, path)
-    syncFolder(dirname(path))
+    syncToDisk(dirname(path))
     return secret
   } catch (error) {
     if (codeOf(error) === 'EEXIST') return readText(path)
     throw new OperatorError(
-      `no secret can be kept at ${path} (${reason(error)}); make the folder writable, or set the secret in the environment`,
+      `no secret can be kept at ${path} (${unreadable(error)}); make the folder writable, or set the secret in the environment`,
     )
   } finally {
     rmSync(draft, { force: true })
@@ -129,19 +144,4 @@ function writeDurably(path: string, text: string): void {
   } finally {
     closeSync(file)
   }
-}
-
-/** Puts the folder's list of names on disk. Windows opens no folders, and needs none of this. */
-function syncFolder(path: string): void {
-  if (process.platform === 'win32') return
-  const folder = openSync(path, 'r')
-  try {
-    fsyncSync(folder)
-  } finally {
-    closeSync(folder)
-  }
-}
-
-function reason(error: unknown): string {
-  return error instanceof TypeError ? 'it is no UTF-8 text' : String(codeOf(error) ?? error)
 }

@@ -1,15 +1,28 @@
 /** From the command line and the environment to what the server needs. */
 import { type Config, noLimits } from '../engine/config.ts'
+import { OperatorError } from '../engine/operator-error.ts'
+import { openLog, standardOutput } from '../operator/log.ts'
 import type { ServerOptions } from '../server.ts'
+import type { CertificateFiles } from '../transport/certificate.ts'
 import { openDataFolder } from './data-folder.ts'
-import type { Command } from './options.ts'
-import { readSecret, secrets } from './secrets.ts'
-import { type Environment, readSettings } from './settings.ts'
+import type { Environment } from './environment.ts'
+import { keysIn, readSecret, readSecretIfGiven, secrets } from './secrets.ts'
+import { readSettings } from './settings.ts'
+
+/** The commands that start a server. */
+export type ServerCommand = 'serve' | 'dev'
 
 /** Reads and checks everything first, and only then makes the data folder and the secrets where they are missing. */
-export function serverOptions(command: Command, args: readonly string[], environment: Environment): ServerOptions {
-  const { host, port, data, origins, noLimits: unlimited, ...others } = readSettings(command, args, environment)
-  const { listeners, conversations, queueBytes, queuesBytes, retentionDays, drainMs, ...limits } = others
+export function serverOptions(
+  command: ServerCommand,
+  args: readonly string[],
+  environment: Environment,
+): ServerOptions {
+  const settings = readSettings(command, args, environment)
+  const { host, port, data, brokerUrl, origins, trustedProxies, noLimits: unlimited, ...others } = settings
+  const { jwksUrl, tokenIssuer: issuer, tokenAudience: audiences, ...configured } = others
+  const { listeners, conversations, queueBytes, queuesBytes, retentionDays, drainMs, ...more } = configured
+  const { logLevel, metricsPort, metricsHost, tlsCert, tlsKey, ...limits } = more
   const config: Config = {
     limits: unlimited ? noLimits : limits,
     listeners,
@@ -19,10 +32,48 @@ export function serverOptions(command: Command, args: readonly string[], environ
     retentionMs: orNoLimit(retentionDays) * 86_400_000,
     drainMs,
   }
+  refuseBroker(brokerUrl)
+  const log = openLog(logLevel, standardOutput(), process.stdout.isTTY)
+  const tls = certificateFiles(tlsCert, tlsKey)
+  const metrics = metricsPort === null ? null : { host: metricsHost, port: metricsPort }
   const dataFolder = openDataFolder(data)
-  const tokenSecret = readSecret(secrets.tokenSecret, dataFolder, environment)
-  const apiKey = readSecret(secrets.apiKey, dataFolder, environment)
-  return { host, port, dataFolder, tokenSecret, apiKey, origins, config, demo: command === 'dev' }
+  // With a JWKS a shared secret counts only where somebody asked for it. The demo page needs one.
+  const needsSecret = jwksUrl === null || command === 'dev'
+  const secret = needsSecret
+    ? readSecret(secrets.tokenSecret, dataFolder, environment)
+    : readSecretIfGiven(secrets.tokenSecret, environment)
+  const tokenTrust = { secret, jwksUrl, issuer, audiences }
+  const apiKeys = keysIn(readSecret(secrets.apiKey, dataFolder, environment))
+  return {
+    host,
+    port,
+    dataFolder,
+    tokenTrust,
+    apiKeys,
+    brokerUrl,
+    origins,
+    trustedProxies,
+    config,
+    log,
+    metrics,
+    tls,
+    demo: command === 'dev',
+  }
+}
+
+/** Throws an `OperatorError` where a broker is given, which the embedded database has no use for. */
+export function refuseBroker(brokerUrl: string | null): void {
+  if (brokerUrl === null) return
+  throw new OperatorError(
+    'the embedded database is for one server alone, and a broker for several that share one; leave --broker-url and FANFARE_BROKER_URL out',
+  )
+}
+
+/** Both, or null for neither; one without the other is a mistake. */
+export function certificateFiles(cert: string | null, key: string | null): CertificateFiles | null {
+  if (cert !== null && key !== null) return { cert, key }
+  if (cert === key) return null
+  throw new OperatorError('--tls-cert and --tls-key go together: give both, or neither')
 }
 
 function orNoLimit(value: number): number {

@@ -1,23 +1,43 @@
-/** What the command line and the environment say, read by the table of options: the command line wins, then the variable. */
+/** What the command line and the environment say, read by the tables of commands and options: the command line wins, then the variable. */
 import { parseArgs } from 'node:util'
 import { OperatorError } from '../engine/operator-error.ts'
+import { type Command, commands } from './commands.ts'
+import { type Environment, readGivenSecret } from './environment.ts'
 import type { Kind } from './kind.ts'
-import { type Command, type Option, type options, optionsOf, variableOf } from './options.ts'
+import { type KeyOf, type Option, type options, optionsOf, variableOf } from './options.ts'
 
-/** The environment: `process.env`, or a test's own. */
-export type Environment = Readonly<Record<string, string | undefined>>
+/** A value for every option that the command takes. */
+export type Settings<C extends Command> = {
+  readonly [Key in KeyOf<C>]: (typeof options)[Key] extends { kind: Kind<infer Value> } ? Value : never
+}
 
-/** A value for every option of the table. */
-export type Settings = {
-  readonly [Key in keyof typeof options]: (typeof options)[Key] extends { kind: Kind<infer Value> } ? Value : never
+type Operand<C extends Command> = (typeof commands)[C]['operand'] extends Kind<infer Value> ? Value : null
+
+/** What was asked of a command. */
+export interface Asked<C extends Command> {
+  readonly settings: Settings<C>
+  /** What stands behind its name, where something does. */
+  readonly operand: Operand<C>
 }
 
 /** Reads all options of `command`. Throws an `OperatorError` for the first that is unknown, or has a value that it doesn't take. */
-export function readSettings(command: Command, args: readonly string[], environment: Environment): Settings {
+export function readSettings<C extends Command>(
+  command: C,
+  args: readonly string[],
+  environment: Environment,
+): Settings<C> {
+  return readAsked(command, args, environment).settings
+}
+
+/** Reads all options of `command`, and what it takes besides them. Throws as `readSettings` does. */
+export function readAsked<C extends Command>(command: C, args: readonly string[], environment: Environment): Asked<C> {
   const table = optionsOf(command)
-  const given = readCommandLine(command, args, table)
+  const { given, operands } = readCommandLine(command, args, table)
   const settings = table.map((option) => [option.key, readOption(command, option, given.get(option.name), environment)])
-  return Object.fromEntries(settings) as Settings
+  return {
+    settings: Object.fromEntries(settings) as Settings<C>,
+    operand: readOperand(command, operands) as Operand<C>,
+  }
 }
 
 function readOption(
@@ -28,36 +48,69 @@ function readOption(
 ): unknown {
   const variable = variableOf(option)
   if (given) {
+    const source = `--${option.name}`
     const text = option.kind.repeatable ? given.join(',') : given.at(-1)!
-    return readValue(command, `--${option.name}`, text, option.kind)
+    if (option.isSecret?.(text)) {
+      throw misuse(
+        command,
+        `${source} holds a secret, which whoever lists the processes sees; set ${variable} or ${variable}_FILE`,
+      )
+    }
+    return readValue(command, source, text, option)
   }
-  const text = environment[variable]
+  if (option.isSecret) {
+    const secret = readGivenSecret(variable, environment)
+    return secret ? readValue(command, secret.source, secret.text, option) : option.default
+  }
+  const text = option.commandLineOnly ? undefined : environment[variable]
   // Compose files and shells can't take a variable away, only empty it.
-  return text ? readValue(command, variable, text, option.kind) : option.default
+  return text ? readValue(command, variable, text, option) : option.default
 }
 
-function readValue<Value>(command: Command, source: string, text: string, kind: Kind<Value>): Value {
+function readOperand(command: Command, operands: readonly string[]): unknown {
+  const kind: Kind<unknown> | null = commands[command].operand
+  if (!kind) {
+    if (operands.length === 0) return null
+    throw misuse(command, `fanfare ${command} takes options only, not ${JSON.stringify(operands[0])}`)
+  }
+  const [first, second] = operands
+  if (first === undefined) throw misuse(command, `fanfare ${command} needs ${kind.placeholder}: ${kind.takes}`)
+  if (second !== undefined) {
+    throw misuse(command, `fanfare ${command} takes one ${kind.placeholder}, and not ${JSON.stringify(second)} besides`)
+  }
+  return readValue(command, kind.placeholder!, first, { kind })
+}
+
+function readValue<Value>(
+  command: Command,
+  source: string,
+  text: string,
+  { kind, isSecret }: Pick<Option<Value>, 'kind' | 'isSecret'>,
+): Value {
   const value = kind.read(text)
-  if (value === undefined) throw misuse(command, `${source} is ${JSON.stringify(text)}, but it takes ${kind.takes}`)
-  return value
+  if (value !== undefined) return value
+  const was = isSecret ? 'is something else' : `is ${JSON.stringify(text)}`
+  throw misuse(command, `${source} ${was}, but it takes ${kind.takes}`)
 }
 
-/** The texts that each option was given, by its name. */
+/** The texts that each option was given, by its name, and those that belong to none. */
 function readCommandLine(
   command: Command,
   args: readonly string[],
   table: readonly Option<unknown>[],
-): ReadonlyMap<string, readonly string[]> {
+): { readonly given: ReadonlyMap<string, readonly string[]>; readonly operands: readonly string[] } {
   const types = table.map(
     ({ name, kind }) => [name, { type: kind.placeholder === null ? 'boolean' : 'string' }] as const,
   )
   // Not strict, since parseArgs would then say what is wrong in words of its own, and take no `--listeners=0`.
   const { tokens } = parseArgs({ args: [...args], options: Object.fromEntries(types), strict: false, tokens: true })
   const given = new Map<string, readonly string[]>()
+  const operands: string[] = []
   for (const token of tokens) {
     if (token.kind === 'option-terminator') continue
     if (token.kind === 'positional') {
-      throw misuse(command, `fanfare ${command} takes options only, not ${JSON.stringify(token.value)}`)
+      operands.push(token.value)
+      continue
     }
     const option = table.find(({ name }) => token.rawName === `--${name}`)
     // The value is left out: it may be a secret that was meant for another program.
@@ -67,7 +120,7 @@ function readCommandLine(
     if (text === undefined || swallowed) throw misuse(command, `--${option.name} needs a value: ${option.kind.takes}`)
     given.set(option.name, [...(given.get(option.name) ?? []), text])
   }
-  return given
+  return { given, operands }
 }
 
 function misuse(command: Command, what: string): OperatorError {

@@ -9,6 +9,8 @@ import { platform, type Signal } from './platform.ts'
 const maxRetries = 5
 /** After a `rate_limited` that doesn't say how long to wait. */
 const rateLimitedMs = 1_000
+/** Calls that go out before the first of them was answered: fewer than a server takes at once. */
+const firstWindow = 100
 /** What must not be done twice, or is asked for anew with each session anyhow. All other commands may be repeated. */
 const once = new Set<CommandName>(['rotate_user_channel', 'refresh_token', 'subscribe_typing'])
 
@@ -46,6 +48,8 @@ export class Calls {
   /** While it runs the server wants to be left alone, until `#pausedUntil`. */
   #pauseTimer: unknown = null
   #pausedUntil = 0
+  /** So many calls may be on their way at once: only one after the server said that they come too fast, and one more for each that is done. */
+  #window = firstWindow
   #end: FanfareError | null = null
 
   constructor(limit: number) {
@@ -109,7 +113,10 @@ export class Calls {
     const call = this.#calls.get(reply.id)
     if (!call) return
     if ('error' in reply) this.#failed(call, errorOf(reply.error))
-    else call.resolve(reply.result)
+    else {
+      if (!call.urgent) this.#window++
+      call.resolve(reply.result)
+    }
     this.#flush()
   }
 
@@ -132,8 +139,10 @@ export class Calls {
 
   #failed(call: Call, error: FanfareError): void {
     const { code, details } = error
-    if (code === 'rate_limited') this.#again(call, Number(details?.retry_after_ms) || rateLimitedMs)
-    else if (code === 'unavailable' && (call.urgent || call.retries < maxRetries)) {
+    if (code === 'rate_limited') {
+      this.#window = 1
+      this.#again(call, Number(details?.retry_after_ms) || rateLimitedMs)
+    } else if (code === 'unavailable' && (call.urgent || call.retries < maxRetries)) {
       this.#again(call, backoffMs(call.retries + 1))
     } else if (call.lost && code === 'not_found' && /^(leave|delete)_conversation$/.test(call.command)) {
       // The first time did it, and only its reply was lost.
@@ -161,11 +170,14 @@ export class Calls {
     if (!this.#write) return
     const lanes = new Set<string | undefined>()
     let blocked = this.#pauseTimer !== null
+    let room = this.#window
+    for (const { sent } of this.#calls.values()) if (sent) room--
     for (const call of this.#calls.values()) {
       if (!call.sent) {
         const first = call.urgent && !call.retries
-        blocked ||= !first && lanes.has(call.lane)
+        blocked ||= !first && (room <= 0 || lanes.has(call.lane))
         if ((blocked && !first) || !this.#send(call, this.#write)) continue
+        room--
       }
       if (call.lane) lanes.add(call.lane)
     }

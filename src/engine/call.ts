@@ -31,6 +31,12 @@ export class Call {
     throw new FanfareError('invalid_argument', 'say on whose behalf, with the header Fanfare-As: user/…')
   }
 
+  /** The cursor of an entry that is read again. It promises no more than the session was sent, which may still catch up (R1). */
+  cursorAt(position: number): string {
+    const { session } = this.caller
+    return this.engine.fanout.cursorAt(session ? Math.min(position, session.position) : position)
+  }
+
   /** Where a write stands. `conversation` is given where it is known, so that storage need not name its participants again. */
   act(conversation: ConversationId | null, actor: UserId = this.user): Act {
     this.held = conversation ? this.engine.memberships.get(conversation) : undefined

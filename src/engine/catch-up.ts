@@ -2,32 +2,32 @@
  * What a session missed, on its way from the log to it (R2). Until it has all of it, what is published passes it by and is read from the
  * log too, so that nothing is held in memory for it and everything comes in the order of the log.
  */
-import { encodeEvent, encodeGap } from '../protocol/frames.ts'
+import { encodeEvent, encodeGap, type Frame } from '../protocol/frames.ts'
 import type { UserId } from '../protocol/ids.ts'
 import type { LogPlace, Missed, ReadEvent } from '../storage/storage.ts'
 import type { Engine } from './engine.ts'
 import type { Session } from './session.ts'
-import type { Socket } from './socket.ts'
 
+/** How long it waits for the log to become whole. */
+const retryMs = 20
 /** Events asked for at once; storage gives fewer where they are large. */
 const readAtOnce = 100
 
 export class CatchUp {
   readonly #engine: Engine
   readonly #session: Session
-  readonly #socket: Socket
   readonly #user: UserId
   /** Everything at or before it was sent to the session. */
   #position: number
-  /** The last entry that was published to the session and passed it by. */
-  #passedBy = 0
+  /** The last entry that was published and passed the session by, be it before it began. */
+  #passedBy: number
 
-  constructor(engine: Engine, session: Session, socket: Socket, user: UserId, since: LogPlace) {
+  constructor(engine: Engine, session: Session, user: UserId, since: LogPlace) {
     this.#engine = engine
     this.#session = session
-    this.#socket = socket
     this.#user = user
     this.#position = since.position
+    this.#passedBy = engine.fanout.last
   }
 
   get position(): number {
@@ -43,26 +43,29 @@ export class CatchUp {
    * Sends `missed`, and what came to it meanwhile, as fast as the peer takes it. When nothing is left to be read, and before anything
    * more is published, it calls `done`.
    */
-  async run(missed: Missed, done: () => void): Promise<void> {
-    const { storage } = this.#engine
+  async run(missed: Missed, done: (position: number) => void): Promise<void> {
+    const { storage, clock } = this.#engine
     for (let now: Missed | null = missed; now; ) {
-      for (const gap of now.gaps) this.#socket.send(encodeGap(gap))
-      this.#send(now.events)
+      const { wholeTo, upTo } = now
+      let taken = this.#session.sendMissed([...now.gaps.map(encodeGap), ...this.#framesOf(now.events, wholeTo)])
       for (let positions = now.positions; positions.length > 0; ) {
-        await this.#drained()
+        await taken
         if (this.#session.closed) return
         const read = await storage.events.read(this.#user, positions.slice(0, readAtOnce))
         if (this.#session.closed) return
         if (!read) return this.#overtaken()
-        this.#send(read.events)
+        taken = this.#session.sendMissed(this.#framesOf(read.events, wholeTo))
         positions = positions.slice(read.read)
       }
-      for (const gap of now.gapsAfter) this.#socket.send(encodeGap(gap))
-      this.#position = now.upTo
-      if (this.#passedBy <= now.upTo) return done()
-      await this.#drained()
+      if (now.gapsAfter.length > 0) taken = this.#session.sendMissed(now.gapsAfter.map(encodeGap))
+      this.#position = upTo
+      if (this.#passedBy <= upTo) return done(upTo)
+      await taken
+      // Where other nodes write too, an entry may be published before the log is whole up to it.
+      if (now.positions.length + now.events.length === 0)
+        await new Promise<void>((resolve) => clock.after(retryMs, resolve))
       if (this.#session.closed) return
-      now = await storage.events.missed(this.#user, { epoch: storage.epoch, position: now.upTo })
+      now = await storage.events.missed(this.#user, { epoch: storage.epoch, position: upTo })
       if (this.#session.closed) return
     }
     this.#overtaken()
@@ -73,17 +76,16 @@ export class CatchUp {
     this.#session.close(4409)
   }
 
-  #send(events: readonly ReadEvent[]): void {
-    const { fanout } = this.#engine
+  /** The frames of the events, none with a cursor beyond `wholeTo`. */
+  #framesOf(events: readonly ReadEvent[], wholeTo: number): Frame[] {
+    const frames: Frame[] = []
     for (const { data, place, position } of events) {
-      this.#position = position
+      this.#position = Math.min(position, wholeTo)
       // A listener never gets what concerns the channel itself (U6).
       if (this.#session.listener && data.record_type === 'user_channel') continue
-      this.#socket.send(encodeEvent(data, place, fanout.cursorAt(position)))
+      if (data.record_type === 'conversation' && data.event_type === 'delete') this.#session.departed()
+      frames.push(encodeEvent(data, place, this.#engine.fanout.cursorAt(this.#position)))
     }
-  }
-
-  #drained(): Promise<void> {
-    return new Promise((resolve) => this.#socket.whenDrained(resolve))
+    return frames
   }
 }

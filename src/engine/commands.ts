@@ -7,6 +7,7 @@ import { type Command, type CommandTable, Later } from './command.ts'
 import { conversationCommands } from './conversations.ts'
 import type { Engine } from './engine.ts'
 import { messageCommands } from './messages.ts'
+import type { ObservedCommand } from './observer.ts'
 import { sessionCommands } from './sessions.ts'
 import { userCommands } from './users.ts'
 
@@ -32,15 +33,21 @@ export function isSessionOnly(name: string): boolean {
   return callers === 'session' || callers === 'listener'
 }
 
+/** The command, as observers are told of it. */
+export function observed(name: string): ObservedCommand {
+  return table.has(name as CommandName) ? (name as CommandName) : 'unknown'
+}
+
 /** Does one command and answers it. It never throws. The reply comes before the event that the command makes (E3). */
 export function execute(engine: Engine, caller: Caller, name: string, args: unknown, responder: Responder): void {
   const done = (result: unknown) => {
     responder.result(result)
-    engine.answered()
+    engine.answered(observed(name), null)
   }
-  const fail = (error: unknown) => {
-    responder.error(engine.toError(error, name))
-    engine.answered()
+  const fail = (cause: unknown) => {
+    const error = engine.toError(cause, observed(name))
+    responder.error(error)
+    engine.answered(observed(name), error.code)
   }
   engine.began()
   try {
@@ -59,10 +66,18 @@ export function execute(engine: Engine, caller: Caller, name: string, args: unkn
         .catch((error: unknown) => engine.toError(error, `publishing what ${name} did`))
       return
     }
-    const result = command.read(call, parsed)
-    if (result instanceof Later) result.settle(done, fail)
-    else if (result instanceof Promise) result.then(done, fail)
-    else done(result)
+    const { session } = caller
+    const read = () => {
+      const departures = session?.departures
+      // Where other nodes write, what was read may be of a conversation that the caller has been told since to be out of (E5): it is read
+      // again then. A node that is alone reads in the order in which it tells.
+      const answer = (result: unknown) => (engine.alone || session?.departures === departures ? done(result) : read())
+      const result = command.read(call, parsed)
+      if (result instanceof Later) result.settle(answer, fail)
+      else if (result instanceof Promise) result.then(answer, fail)
+      else done(result)
+    }
+    read()
   } catch (error) {
     fail(error)
   }

@@ -1,6 +1,6 @@
 /** What an operator can set, with its defaults. Inside every option is required; `defaultConfig` is where they come from. */
 
-/** Limits of size and number (section L). 0 turns one off. */
+/** Limits of size, number and rate (section L). 0 turns one off. */
 export interface Limits {
   /** Bytes of one frame, and of one HTTP body. */
   readonly frameBytes: number
@@ -20,6 +20,18 @@ export interface Limits {
   readonly listenersPerUser: number
   /** Conversations whose typing one session watches (T4). */
   readonly typingWatchesPerSession: number
+  /** Commands of one session, and calls over HTTP of one user (L3); what passes a rate is `rate_limited`. */
+  readonly commandsPerSecond: number
+  readonly commandsBurst: number
+  /** Messages that one user sends or edits, on all his sessions together. */
+  readonly messagesPerSecond: number
+  readonly messagesBurst: number
+  /** `typing` of one session, which counts apart; what passes this is merged. */
+  readonly typingPerSecond: number
+  readonly typingBurst: number
+  /** New sessions of one address; the next one is refused before it is one. */
+  readonly sessionsPerSecondPerAddress: number
+  readonly sessionsBurstPerAddress: number
 }
 
 export interface Config {
@@ -49,7 +61,23 @@ export const defaultLimits: Limits = {
   pageLength: 200,
   listenersPerUser: 5,
   typingWatchesPerSession: 100,
+  commandsPerSecond: 50,
+  commandsBurst: 200,
+  messagesPerSecond: 20,
+  messagesBurst: 100,
+  typingPerSecond: 10,
+  typingBurst: 50,
+  sessionsPerSecondPerAddress: 100,
+  sessionsBurstPerAddress: 200,
 }
+
+/** All rates turned off: for programs that go faster than people and prove something else, such as tests. */
+export const noRates = {
+  commandsPerSecond: 0,
+  messagesPerSecond: 0,
+  typingPerSecond: 0,
+  sessionsPerSecondPerAddress: 0,
+} satisfies Partial<Limits>
 
 /** What `--no-limits` sets: every limit turned off, for benchmarks. */
 export const noLimits: Limits = Object.fromEntries(Object.keys(defaultLimits).map((name) => [name, 0])) as never

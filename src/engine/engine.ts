@@ -1,15 +1,20 @@
 /** The engine: what the server decides, without socket, database or broker. It joins the rooms, and sessions and calls enter here. */
-import type { Broker } from '../broker/broker.ts'
-import { FanfareError } from '../protocol/codes.ts'
+import type { Broker, Publication } from '../broker/broker.ts'
+import { type ErrorCode, FanfareError } from '../protocol/codes.ts'
+import type { UserId } from '../protocol/ids.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Caller } from './call.ts'
 import type { Clock } from './clock.ts'
-import { execute, type Responder } from './commands.ts'
+import { execute, observed, type Responder } from './commands.ts'
 import type { Config } from './config.ts'
 import { Fanout } from './fanout.ts'
 import { Hub } from './hub.ts'
+import { uuidv7 } from './ids.ts'
 import { Memberships } from './memberships.ts'
+import { networkOf } from './network.ts'
+import type { ObservedCommand, Observer } from './observer.ts'
 import { Queues } from './queues.ts'
+import { Rates, tooFast } from './rates.ts'
 import { Retention } from './retention.ts'
 import { Session } from './session.ts'
 import type { Socket } from './socket.ts'
@@ -23,8 +28,7 @@ export interface Surroundings {
   readonly storage: Storage
   readonly broker: Broker
   readonly tokens: Tokens
-  /** Told of faults of the server's own: what could not be done, and the error. No secret and no message is in it. */
-  readonly onFault: (doing: string, error: unknown) => void
+  readonly observer: Observer
 }
 
 export class Engine {
@@ -32,57 +36,85 @@ export class Engine {
   readonly clock: Clock
   readonly storage: Storage
   readonly tokens: Tokens
+  readonly observer: Observer
   readonly hub: Hub
   readonly typing: Typing
   readonly memberships = new Memberships()
   readonly fanout: Fanout
+  /** Sessions that have not connected, by network. */
   readonly unconnected = new Counts<string>()
+  readonly rates: Rates
   /** All that are open, those that have not connected included. */
   readonly sessions = new Set<Session>()
   readonly queues: Queues
   readonly #broker: Broker
   readonly #retention: Retention
-  readonly #onFault: Surroundings['onFault']
   #draining = false
   /** Commands that are not answered yet. */
   #underWay = 0
   #whenAnswered: (() => void) | null = null
 
-  private constructor({ config, clock, storage, broker, tokens, onFault }: Surroundings) {
+  private constructor({ config, clock, storage, broker, tokens, observer }: Surroundings) {
     this.config = config
     this.clock = clock
     this.storage = storage
     this.tokens = tokens
     this.#broker = broker
-    this.#onFault = onFault
-    this.hub = new Hub(broker)
-    this.typing = new Typing(clock)
+    this.observer = observer
+    this.hub = new Hub(broker, observer)
+    this.typing = new Typing(clock, broker, uuidv7(clock.now()), observer)
     this.queues = new Queues(config.queuesBytes)
-    this.fanout = new Fanout(storage, broker, this.hub, this.memberships, this.typing)
-    this.#retention = new Retention(storage.events, clock, config.retentionMs, onFault)
+    this.rates = new Rates(config.limits)
+    const { hub, memberships, typing } = this
+    this.fanout = new Fanout({ storage, broker, clock, hub, memberships, typing, observer })
+    this.#retention = new Retention(storage.events, clock, config.retentionMs, observer)
   }
 
   /** Joins the rooms and begins to listen to the broker. */
   static async start(surroundings: Surroundings): Promise<Engine> {
     const engine = new Engine(surroundings)
-    await surroundings.broker.start((publication) => engine.fanout.deliver(publication))
+    await surroundings.broker.start(
+      (publication) => engine.#receive(publication),
+      () => engine.fanout.look(),
+    )
     return engine
   }
 
-  /** Begins a session on a new connection from `address`. The transport tells it what comes, and of the connection's end. */
-  open(socket: Socket, address: string): Session {
-    this.unconnected.add(address)
-    const session = new Session(this, socket, address)
+  /** Before a session begins, from `address`: throws `rate_limited` where too many do (L3). */
+  requireRate(address: string): void {
+    const waitMs = this.rates.session(networkOf(address), this.clock.now())
+    if (waitMs > 0) throw tooFast('sessions', waitMs)
+  }
+
+  /**
+   * Begins a session on a new connection from `address`, and from a page of `origin` where it is a browser's. The transport tells it what
+   * comes, and of the connection's end.
+   */
+  open(socket: Socket, address: string, origin: string | null): Session {
+    const network = networkOf(address)
+    this.unconnected.add(network)
+    const session = new Session(this, socket, address, origin)
     this.sessions.add(session)
     const limit = this.config.limits.unauthenticatedPerAddress
     if (this.#draining) session.close(4503, `${this.config.drainMs}`)
-    else if (limit > 0 && this.unconnected.of(address) > limit) session.close(4429)
+    else if (limit > 0 && this.unconnected.of(network) > limit) session.close(4429)
     return session
   }
 
   /** Does a command that came over HTTP (W7). */
   call(caller: Caller, name: string, args: unknown, responder: Responder): void {
-    execute(this, caller, name, args, responder)
+    const now = this.clock.now()
+    const pace = caller.backend || !caller.user ? null : this.rates.paceOf(caller.user, now)
+    const isTyping = name === 'typing'
+    const waitMs = pace ? (isTyping ? pace.typing(now) : pace.command(now)) : 0
+    if (waitMs === 0) {
+      execute(this, caller, name, args, responder)
+      return
+    }
+    // Typing is merged: what was told last holds on, until it is told again or its time is over (T5).
+    if (isTyping) responder.result({})
+    else responder.error(tooFast('calls', waitMs))
+    this.observer.answered(observed(name), isTyping ? null : 'rate_limited')
   }
 
   /** Whether the server is about to end: no session begins any more, and no command is read (S7). */
@@ -95,7 +127,13 @@ export class Engine {
     this.#underWay++
   }
 
-  answered(): void {
+  answered(command: ObservedCommand, error: ErrorCode | null): void {
+    this.observer.answered(command, error)
+    this.done()
+  }
+
+  /** What began is over. */
+  done(): void {
     this.#underWay--
     if (this.#underWay === 0) this.#whenAnswered?.()
   }
@@ -116,16 +154,42 @@ export class Engine {
     }
   }
 
+  /** Whether there are other nodes. */
+  get alone(): boolean {
+    return this.#broker.alone
+  }
+
+  /** Closes all sessions of the user, on every node; says how many they were on this one (M8). */
+  disconnect(user: UserId): number {
+    const closed = this.#disconnectHere(user)
+    if (!this.alone) this.#broker.publish({ kind: 'disconnect', user }, [user])
+    return closed
+  }
+
+  #disconnectHere(user: UserId): number {
+    const sessions = [...this.hub.sessions(user)]
+    for (const session of sessions) session.close(4403)
+    return sessions.length
+  }
+
+  #receive(publication: Publication): void {
+    if (publication.kind === 'entry') this.fanout.receive(publication)
+    else if (publication.kind === 'typing') this.typing.receive(publication)
+    else if (publication.kind === 'who_types') this.typing.answer(publication.conversation)
+    else this.#disconnectHere(publication.user)
+  }
+
   /** The error that a caller gets: what is none of the contract's is a fault of ours, told to the operator and not to the caller. */
   toError(error: unknown, doing: string): FanfareError {
     if (error instanceof FanfareError) return error
-    this.#onFault(doing, error)
+    this.observer.fault(doing, error)
     return new FanfareError('internal', 'the server failed to do this; the fault is in its log')
   }
 
   /** Drains, then ends typing begun over HTTP, the broker and the storage. */
   async close(): Promise<void> {
     this.#retention.stop()
+    this.fanout.stop()
     await this.drain()
     await this.#broker.close()
     await this.storage.close()

@@ -2,46 +2,71 @@
  * The fan-out: from a log entry to its audiences' frames, each made once, and on to the sessions. The server alone decides who hears
  * what: the recipients are the participants as of the entry's commit (U2).
  */
-import type { Broker, Delivery, Publication, TypingEnd } from '../broker/broker.ts'
-import { encodeEvent } from '../protocol/frames.ts'
-import type { SessionId } from '../protocol/ids.ts'
-import type { LogEntry } from '../storage/storage.ts'
+import type { Broker, Delivery, EntryPublication, Recipients, Topic, TypingEnd } from '../broker/broker.ts'
+import { encodeWithoutCursor, withCursor } from '../protocol/frames.ts'
+import type { ConversationId, SessionId, UserId } from '../protocol/ids.ts'
+import type { RecordEvent } from '../protocol/records.ts'
+import type { CurrentUserChannel, FollowedEntry, LogEntry, Storage } from '../storage/storage.ts'
+import type { Clock } from './clock.ts'
 import { encodeCursor } from './cursor.ts'
+import { Follower } from './follower.ts'
 import type { Hub } from './hub.ts'
 import type { Memberships, Participants } from './memberships.ts'
+import type { Observer } from './observer.ts'
 import type { Typing } from './typing.ts'
 import { endSessions } from './user-channels.ts'
 
+/**
+ * To more recipients than these an entry goes to all nodes, which know who takes part; to fewer, under each one's topic. Topics cost a
+ * message for each recipient, and save one only from about twice as many nodes as recipients on (docs/adr/0008).
+ */
+const mostNamed = 4
+
+/** What the fan-out works with. */
+export interface FanoutRooms {
+  readonly storage: Storage
+  readonly broker: Broker
+  readonly clock: Clock
+  readonly hub: Hub
+  readonly memberships: Memberships
+  readonly typing: Typing
+  readonly observer: Observer
+}
+
+/** What an entry does on a node besides being pushed. */
+type Effects = Pick<EntryPublication, 'conversation' | 'endsTyping' | 'rotation'>
+
 export class Fanout {
-  readonly #epoch: string
-  readonly #broker: Broker
-  readonly #hub: Hub
-  readonly #memberships: Memberships
-  readonly #typing: Typing
+  readonly #rooms: FanoutRooms
+  /** Null where this node is alone: then it knows of every entry, in the order of the log. */
+  readonly #follower: Follower | null
   #position: number
 
-  constructor(
-    log: { readonly epoch: string; readonly position: number },
-    broker: Broker,
-    hub: Hub,
-    memberships: Memberships,
-    typing: Typing,
-  ) {
-    this.#epoch = log.epoch
-    this.#position = log.position
-    this.#broker = broker
-    this.#hub = hub
-    this.#memberships = memberships
-    this.#typing = typing
+  constructor(rooms: FanoutRooms) {
+    const { storage, broker, clock, observer } = rooms
+    this.#rooms = rooms
+    this.#position = storage.position
+    this.#follower = broker.alone
+      ? null
+      : new Follower(storage.events, clock, storage.position, {
+          deliver: (entry) => this.#deliver(entry),
+          recover: (entry, isHandled) => this.#recover(entry, isHandled),
+          onFault: (doing, error) => observer.fault(doing, error),
+        })
   }
 
   /** Everything at or before it was pushed to this node's sessions (R1). */
-  get cursor(): string {
-    return this.cursorAt(this.#position)
+  get position(): number {
+    return this.#follower ? this.#follower.wholeTo : this.#position
+  }
+
+  /** The last entry that was pushed to them. Where there are other nodes some before it may still be missing. */
+  get last(): number {
+    return this.#follower ? this.#follower.last : this.#position
   }
 
   cursorAt(position: number): string {
-    return encodeCursor(this.#epoch, position)
+    return encodeCursor(this.#rooms.storage.epoch, position)
   }
 
   /**
@@ -50,39 +75,142 @@ export class Fanout {
    */
   publish(entry: LogEntry, held: Participants | undefined, by: SessionId | null): void {
     const { place, membership, position, tellings, rotation } = entry
-    const participants = place && membership ? this.#memberships.learn(place.conversation, membership, held).users : []
-    const cursor = this.cursorAt(position)
-    const deliveries: Delivery[] = tellings.map(({ to, data }) => ({
-      recipients: to === 'participants' ? participants : to,
-      frame: encodeEvent(data, place, cursor),
+    const conversation = place?.conversation ?? null
+    const participants =
+      conversation && membership ? this.#rooms.memberships.learn(conversation, membership, held) : null
+    const effects = { conversation, endsTyping: typingEnd(entry), rotation: rotation ? { ...rotation, by } : null }
+    const told = tellings.map(({ to, data }) => ({
+      users: to === 'participants' ? (participants?.users ?? []) : to,
+      event: encodeWithoutCursor(data, place),
     }))
-    this.#broker.publish({
+    if (!this.#follower) {
+      this.#position = position
+      this.#begin(effects)
+      for (const { users, event } of told) this.#push(users, event, position, position)
+      return
+    }
+    const version = membership?.version ?? 0
+    const named = told.reduce((sum, { users }) => sum + users.length, 0) <= mostNamed
+    const deliveries: Delivery[] = told.map(({ users, event }, index) => ({
+      recipients: !named && conversation && tellings[index]?.to === 'participants' ? { conversation, version } : users,
+      event,
+    }))
+    const publication: EntryPublication = {
+      kind: 'entry',
       position,
+      previous: entry.previous,
+      version,
       deliveries,
-      endsTyping: typingEnd(entry),
-      rotation: rotation ? { ...rotation, by } : null,
-    })
+      ...effects,
+    }
+    this.#follower.take(publication)
+    this.#rooms.broker.publish(publication, named ? topicsOf(told) : null)
   }
 
-  /** Hands a publication to this node's sessions; the typing (T2) and the sessions (U6) that it ends go first. */
-  deliver({ position, deliveries, endsTyping, rotation }: Publication): void {
-    if (endsTyping) this.#typing.end(endsTyping)
-    if (rotation) endSessions(this.#hub.sessions(rotation.user), rotation)
-    for (const delivery of deliveries) this.#hub.deliver(delivery, position)
-    this.#position = Math.max(this.#position, position)
+  /** An entry has come from another node. */
+  receive(entry: EntryPublication): void {
+    if (entry.conversation) this.#rooms.memberships.outdate(entry.conversation, entry.version)
+    this.#follower?.take(entry)
   }
+
+  /** Something may have been lost on the way between nodes. */
+  look(): void {
+    this.#follower?.look()
+  }
+
+  stop(): void {
+    this.#follower?.stop()
+  }
+
+  #deliver(entry: EntryPublication): boolean {
+    const told: { users: readonly UserId[]; event: string }[] = []
+    for (const { recipients, event } of entry.deliveries) {
+      const users = this.#usersOf(recipients)
+      if (!users) return false
+      told.push({ users, event })
+    }
+    this.#begin(entry)
+    for (const { users, event } of told) this.#push(users, event, entry.position, this.position)
+    return true
+  }
+
+  /** Null where this node knows another version of who takes part; then it asks, to know for the next entry. */
+  #usersOf(recipients: Recipients): readonly UserId[] | null {
+    if (!('conversation' in recipients)) return recipients
+    const { conversation, version } = recipients
+    const { memberships, storage } = this.#rooms
+    const known = memberships.get(conversation)
+    if (known?.version === version) return known.users
+    storage.conversations.membership(conversation).then(
+      (membership) => memberships.learn(conversation, membership),
+      () => {},
+    )
+    return null
+  }
+
+  /** Typing (T2) and sessions (U6) that an entry ends go first. */
+  #begin({ conversation, endsTyping, rotation }: Effects): void {
+    const { hub, typing } = this.#rooms
+    if (endsTyping) typing.end(endsTyping)
+    if (conversation && endsTyping?.left) {
+      for (const user of endsTyping.users) for (const session of hub.sessions(user)) session.departed()
+    }
+    if (rotation) endSessions(hub.sessions(rotation.user), rotation)
+  }
+
+  #push(users: readonly UserId[], event: string, position: number, wholeTo: number): void {
+    this.#rooms.hub.deliver(users, withCursor(event, this.cursorAt(wholeTo)), position)
+  }
+
+  /** Tells the users who have sessions here of an entry that did not come, from the log: each what he could see then and may see now. */
+  async #recover({ position, place, user }: FollowedEntry, isHandled: () => boolean): Promise<void> {
+    const { hub, memberships, storage } = this.#rooms
+    const { events } = storage
+    const here = (await events.audience(position)).filter((one) => hub.has(one))
+    const read = await Promise.all(here.map(async (one) => ({ one, found: await events.read(one, [position]) })))
+    const channel = user && hub.has(user) ? await storage.userChannels.find(user) : null
+    if (isHandled()) return
+    if (place) memberships.outdate(place.conversation, Number.POSITIVE_INFINITY)
+    const conversation = place?.conversation ?? null
+    for (const { one, found } of read) {
+      for (const { data } of found?.events ?? []) {
+        this.#begin({
+          conversation,
+          endsTyping: conversation && typingEndOf(conversation, [one], data),
+          rotation: null,
+        })
+        if (data.record_type === 'user_channel' && channel) this.#endRotated(one, channel)
+        this.#push([one], encodeWithoutCursor(data, place), position, this.position)
+      }
+    }
+  }
+
+  /** Ends the sessions that rotations of before leave no place for, as far as the channel itself tells of them now. */
+  #endRotated(user: UserId, { rotatedAt, revokedAt }: CurrentUserChannel): void {
+    const sessions = this.#rooms.hub.sessions(user)
+    if (revokedAt !== null) endSessions(sessions, { user, rotatedAt: revokedAt, revoke: true, by: null })
+    endSessions(sessions, { user, rotatedAt, revoke: false, by: null })
+  }
+}
+
+function topicsOf(told: readonly { readonly users: readonly UserId[] }[]): Topic[] {
+  return told.flatMap(({ users }) => users)
 }
 
 function typingEnd({ place, tellings }: LogEntry): TypingEnd | null {
   if (!place) return null
-  const { conversation } = place
   for (const { to, data } of tellings) {
-    if (data.record_type === 'message' && data.event_type === 'create') {
-      return { conversation, users: [data.record.created_by], left: false }
-    }
-    if (data.record_type === 'conversation' && data.event_type === 'delete' && to !== 'participants') {
-      return { conversation, users: to, left: true }
-    }
+    const end = typingEndOf(place.conversation, to === 'participants' ? [] : to, data)
+    if (end) return end
   }
+  return null
+}
+
+/** Typing that an event ends where `users` are told it (T2): its author's, who has sent what he typed, or theirs, who have left. */
+function typingEndOf(conversation: ConversationId, users: readonly UserId[], data: RecordEvent): TypingEnd | null {
+  if (data.record_type === 'message' && data.event_type === 'create') {
+    return { conversation, users: [data.record.created_by], left: false }
+  }
+  if (data.record_type === 'conversation' && data.event_type === 'delete') return { conversation, users, left: true }
   return null
 }

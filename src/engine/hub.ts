@@ -1,14 +1,18 @@
 /** The hub knows which sessions are on this node, by user, and hands them what is published to their user's channel. */
-import type { Broker, Delivery } from '../broker/broker.ts'
+import type { Broker } from '../broker/broker.ts'
+import type { Frame } from '../protocol/frames.ts'
 import type { UserId } from '../protocol/ids.ts'
+import type { Observer } from './observer.ts'
 import type { Session } from './session.ts'
 
 export class Hub {
   readonly #broker: Broker
+  readonly #observer: Observer
   readonly #sessions = new Map<UserId, Session[]>()
 
-  constructor(broker: Broker) {
+  constructor(broker: Broker, observer: Observer) {
     this.#broker = broker
+    this.#observer = observer
   }
 
   /** From now on the session gets what is published to its user. */
@@ -39,11 +43,20 @@ export class Hub {
     return this.#sessions.get(user) ?? []
   }
 
+  /** Whether the user has a session on this node. */
+  has(user: UserId): boolean {
+    return this.#sessions.has(user)
+  }
+
   /** Pushes the frame of the entry at `position` to each recipient's sessions here. */
-  deliver({ recipients, frame }: Delivery, position: number): void {
+  deliver(recipients: readonly UserId[], frame: Frame, position: number): void {
+    let pushed = 0
     for (const user of recipients) {
       const sessions = this.#sessions.get(user)
-      if (sessions) for (const session of sessions) session.push(frame, position)
+      if (!sessions) continue
+      pushed += sessions.length
+      for (const session of sessions) session.push(frame, position)
     }
+    this.#observer.pushed('event', pushed)
   }
 }

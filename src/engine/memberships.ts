@@ -55,6 +55,12 @@ export class Memberships {
     return learned
   }
 
+  /** The conversation has come to a version of its membership: an older one is forgotten. */
+  outdate(conversation: ConversationId, version: number): void {
+    const known = this.#known.get(conversation)
+    if (known && known.version < version) this.#forget(conversation)
+  }
+
   #forget(conversation: ConversationId): void {
     this.#users -= this.#known.get(conversation)?.users.length ?? 0
     this.#known.delete(conversation)

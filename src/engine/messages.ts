@@ -18,6 +18,7 @@ import {
 import type { Call } from './call.ts'
 import { type CommandTable, Later } from './command.ts'
 import { uuidv7 } from './ids.ts'
+import { tooFast } from './rates.ts'
 
 type MessageCommand = 'create_message' | 'edit_message' | 'delete_message' | 'get_messages' | 'get_events'
 
@@ -32,6 +33,7 @@ export const messageCommands: CommandTable<MessageCommand> = {
       client_id: clientId.optional(),
     }),
     write: (call, args) => {
+      requireRate(call)
       requireSizes(call, args)
       return call.engine.storage.messages.create(call.act(args.conversation), {
         id: `message/${uuidv7(call.engine.clock.now())}`,
@@ -58,6 +60,7 @@ export const messageCommands: CommandTable<MessageCommand> = {
       if (changes.body === undefined && changes.metadata === undefined && changes.attachment === undefined) {
         throw new FanfareError('invalid_argument', 'nothing to change: give body, metadata or attachment')
       }
+      requireRate(call)
       requireSizes(call, changes)
       return call.engine.storage.messages.edit(call.act(null), message, {
         body: changes.body,
@@ -101,11 +104,18 @@ export const messageCommands: CommandTable<MessageCommand> = {
           event: data.event_type,
           data,
           ...place,
-          cursor: call.engine.fanout.cursorAt(position),
+          cursor: call.cursorAt(position),
         })),
       }))
     },
   },
+}
+
+/** A user sends so many messages at once, wherever from (L3). The backend, which may bring years of them, has no rate. */
+function requireRate({ engine, caller, user }: Call): void {
+  if (caller.backend) return
+  const waitMs = engine.rates.message(user, engine.clock.now())
+  if (waitMs > 0) throw tooFast('messages', waitMs)
 }
 
 type Content = Pick<Args<'edit_message'>, 'body' | 'metadata' | 'attachment'>

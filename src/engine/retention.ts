@@ -2,6 +2,7 @@
 import { FanfareError } from '../protocol/codes.ts'
 import type { EventStorage } from '../storage/storage.ts'
 import type { Clock } from './clock.ts'
+import type { Observer } from './observer.ts'
 
 /** Between two looks at the log. */
 const intervalMs = 600_000
@@ -13,16 +14,16 @@ export class Retention {
   readonly #events: EventStorage
   readonly #clock: Clock
   readonly #keptMs: number
-  readonly #onFault: (doing: string, error: unknown) => void
+  readonly #observer: Observer
   #stopped = false
   #cancel: () => void
 
   /** Begins at once. Entries older than `keptMs` go. */
-  constructor(events: EventStorage, clock: Clock, keptMs: number, onFault: (doing: string, error: unknown) => void) {
+  constructor(events: EventStorage, clock: Clock, keptMs: number, observer: Observer) {
     this.#events = events
     this.#clock = clock
     this.#keptMs = keptMs
-    this.#onFault = onFault
+    this.#observer = observer
     this.#cancel = clock.after(pauseMs, () => this.#prune())
   }
 
@@ -38,7 +39,7 @@ export class Retention {
       more = (await this.#events.prune(this.#clock.now() - this.#keptMs, entriesAtOnce)) === entriesAtOnce
     } catch (error) {
       // Where storage can do nothing now it has told the operator itself.
-      if (!(error instanceof FanfareError)) this.#onFault('pruning the log', error)
+      if (!(error instanceof FanfareError)) this.#observer.fault('pruning the log', error)
     }
     if (!this.#stopped) this.#cancel = this.#clock.after(more ? pauseMs : intervalMs, () => this.#prune())
   }

@@ -4,13 +4,15 @@ import type { ConnectResult } from '../protocol/commands.ts'
 import { type CommandFrame, decodeCommand, encodeReply, type Frame } from '../protocol/frames.ts'
 import type { ConversationId, SessionId, UserId } from '../protocol/ids.ts'
 import { typingExpiryMs, typingIntervalMs } from '../protocol/typing.ts'
-import type { LogPlace } from '../storage/storage.ts'
+import type { LogPlace, Missed } from '../storage/storage.ts'
 import { parseArgs } from './arguments.ts'
 import { CatchUp } from './catch-up.ts'
-import { commands, execute, type Responder } from './commands.ts'
+import { commands, execute, observed, type Responder } from './commands.ts'
 import { decodeCursor } from './cursor.ts'
 import type { Engine } from './engine.ts'
 import { uuidv7 } from './ids.ts'
+import { networkOf } from './network.ts'
+import { type Pace, tooFast } from './rates.ts'
 import type { Socket } from './socket.ts'
 import { type Admission, admissionOf, askAdmission, claimOf, Refusal } from './user-channels.ts'
 
@@ -20,6 +22,8 @@ export const connectTimeoutMs = 10_000
 export const pingIntervalMs = 25_000
 /** A session that the server could not catch up comes back after this long. */
 const retryAfterFaultMs = 1_000
+/** Who has too many sessions is to come back no sooner: one may have ended by then. */
+const retryAfterCrowdMs = 10_000
 /** Commands that may wait for the reply to `connect`. */
 const earlyCommands = 100
 
@@ -30,26 +34,44 @@ export class Session {
   /** The conversations whose typing it watches, and those in which it holds a lease: `Typing` keeps them. */
   readonly watching = new Set<ConversationId>()
   readonly typingIn = new Set<ConversationId>()
+  /** When the channel that it is at was last rotated (milliseconds). */
+  rotatedAt = 0
+  /** How often its user was told that he is out of a conversation: what was read for him before is not to be told behind that (E5). */
+  departures = 0
   /** The peer's address, by which sessions that have not connected are counted. */
   readonly address: string
+  /** The page's that it came from; null where it is no browser's. */
+  readonly origin: string | null
+  /** How fast its commands may come (L3); null where there is no limit. */
+  readonly pace: Pace | null
   readonly #engine: Engine
   readonly #socket: Socket
+  readonly #beganAt: number
   #state: State = 'new'
   #user: UserId | null = null
   #listener = false
-  #rotatedAt = 0
   #early: CommandFrame[] = []
   /** Null once nothing is missing. */
   #catchUp: CatchUp | null = null
+  /** What it missed was read from the log up to here; what is published late may stand before it. */
+  #caughtUpTo = 0
   #behind = false
+  /** Bytes of what it missed that the peer has not taken yet. */
+  #missedBytes = 0
   #cancelTimer: () => void
+  #tokensGiven = 0
+  #tokenInForce = 0
+  #expiresAt = 0
 
   /** Made by `Engine.open` for each connection. */
-  constructor(engine: Engine, socket: Socket, address: string) {
+  constructor(engine: Engine, socket: Socket, address: string, origin: string | null) {
     this.#engine = engine
     this.#socket = socket
     this.address = address
-    this.id = `session/${uuidv7(engine.clock.now())}`
+    this.origin = origin
+    this.#beganAt = engine.clock.now()
+    this.id = `session/${uuidv7(this.#beganAt)}`
+    this.pace = engine.rates.newPace()
     this.#cancelTimer = engine.clock.after(connectTimeoutMs, () => this.close(4401))
   }
 
@@ -63,19 +85,18 @@ export class Session {
     return this.#listener
   }
 
-  /** When the channel that it came to had last been rotated. */
-  get rotatedAt(): number {
-    return this.#rotatedAt
-  }
-
   get closed(): boolean {
     return this.#state === 'closed'
   }
 
-  /** Everything at or before it was sent to this session (R1). */
+  /** Everything at or before this place in the log was sent to this session. */
+  get position(): number {
+    return this.#catchUp?.position ?? this.#engine.fanout.position
+  }
+
+  /** The same as a client is told it (R1). */
   get cursor(): string {
-    const { fanout } = this.#engine
-    return this.#catchUp ? fanout.cursorAt(this.#catchUp.position) : fanout.cursor
+    return this.#engine.fanout.cursorAt(this.position)
   }
 
   /** A text frame came. It never throws: a frame that is no command costs the session, a bad command one reply (W1, W3). */
@@ -83,7 +104,7 @@ export class Session {
     if (this.closed || this.#engine.draining) return
     const frame = decodeCommand(text)
     if (typeof frame === 'string') this.close(4400)
-    else this.#take(frame)
+    else if (this.#isInTime(frame)) this.#take(frame)
   }
 
   /** A binary frame came, which is never a command (W1). */
@@ -94,7 +115,26 @@ export class Session {
   /** Sends a record event, which stands at `position` in the log. */
   push(frame: Frame, position: number): void {
     if (this.#catchUp) this.#catchUp.passBy(position)
-    else this.#socket.send(frame)
+    else if (position > this.#caughtUpTo) this.#socket.send(frame)
+  }
+
+  /** Its user is told that he is out of a conversation. */
+  departed(): void {
+    this.departures++
+  }
+
+  /** Sends some of what it missed, which counts against no limit of what may wait (S6). Resolves when the peer has taken it. */
+  sendMissed(frames: readonly Frame[]): Promise<void> {
+    const before = this.#socket.bufferedBytes
+    for (const frame of frames) this.#socket.send(frame)
+    const bytes = this.#socket.bufferedBytes - before
+    this.#missedBytes += bytes
+    return new Promise((resolve) =>
+      this.#socket.whenDrained(() => {
+        this.#missedBytes -= bytes
+        resolve()
+      }),
+    )
   }
 
   /** Sends who is typing, unless the peer is so far behind that it has better things to read (S6). */
@@ -108,7 +148,7 @@ export class Session {
    */
   fellBehind(): void {
     if (this.closed) return
-    const bytes = this.#socket.bufferedBytes
+    const bytes = Math.max(0, this.#socket.bufferedBytes - this.#missedBytes)
     this.#engine.queues.note(this, bytes)
     if (bytes > this.#engine.config.queueBytes) this.close(4409)
     if (this.closed || this.#behind) return
@@ -121,24 +161,35 @@ export class Session {
     })
   }
 
-  /** The token now ends at `at` (milliseconds); the session is closed with 4401 then, unless it is given another (S4). */
-  expireAt(at: number): void {
-    if (this.#state === 'closed') return
+  /** A token was given, which is yet to be checked. Gives its number: of several that are good the one given last counts (S4). */
+  tokenGiven(): number {
+    return ++this.#tokensGiven
+  }
+
+  /**
+   * That token is good until `at` (milliseconds); the session is closed with 4401 then, unless it is given another (S4). Gives the end
+   * that now holds: a later token's, where the check of this one took longer.
+   */
+  expireAt(at: number, token = this.tokenGiven()): number {
+    if (this.#state === 'closed' || token < this.#tokenInForce) return this.#expiresAt
     const { clock } = this.#engine
+    this.#tokenInForce = token
+    this.#expiresAt = at
     this.#cancelTimer()
     this.#cancelTimer = clock.after(at - clock.now(), () => this.close(4401))
+    return at
   }
 
   /** Ends the session; the peer reads the code, and what there is to say besides. Calling it again does nothing. */
   close(code: CloseCode, detail = ''): void {
     if (this.#state === 'closed') return
-    this.ended()
+    this.ended(code)
     const { reason } = closeCodes[code]
     this.#socket.close(code, detail ? `${reason} ${detail}` : reason)
   }
 
-  /** The connection has ended: nothing is left of the session in any other room. Calling it again does nothing. */
-  ended(): void {
+  /** The connection has ended, with this code of the peer's: nothing is left of the session in any other room. Calling it again does nothing. */
+  ended(code: number): void {
     if (this.#state === 'closed') return
     const connected = this.#state === 'connected'
     this.#state = 'closed'
@@ -150,34 +201,70 @@ export class Session {
       this.#engine.hub.detach(this.#user as UserId, this)
       this.#engine.typing.forget(this)
     } else {
-      this.#engine.unconnected.remove(this.address)
+      this.#engine.unconnected.remove(networkOf(this.address))
     }
+    this.#engine.observer.sessionEnded(this, code, this.#engine.clock.now() - this.#beganAt)
+  }
+
+  /** Whether the command comes no faster than it may. Else it is refused, or merged where it is typing (L3). */
+  #isInTime(frame: CommandFrame): boolean {
+    const { pace } = this
+    if (!pace) return true
+    const now = this.#engine.clock.now()
+    const isTyping = frame.command === 'typing'
+    const waitMs = isTyping ? pace.typing(now) : pace.command(now)
+    if (waitMs === 0) return true
+    if (isTyping) this.#mergeTyping(frame)
+    else this.#responder(frame).error(tooFast('commands', waitMs))
+    this.#engine.observer.answered(observed(frame.command), isTyping ? null : 'rate_limited')
+    if (pace.excessive) this.close(4429)
+    return false
+  }
+
+  /** What was told last holds on; but who has finished has, lest he seem to type for some seconds more (T5). */
+  #mergeTyping(frame: CommandFrame): void {
+    const { args } = frame
+    const conversation = args?.conversation as ConversationId
+    if (args?.event === 'finished' && this.typingIn.has(conversation)) {
+      this.#engine.typing.set(conversation, this.#user as UserId, 'finished', this)
+    }
+    this.#responder(frame).result({})
   }
 
   #take(frame: CommandFrame): void {
-    const { id, command, args = {} } = frame
+    const { command, args = {} } = frame
     if (this.#state === 'connected') {
-      execute(this.#engine, { user: this.#user, backend: false, session: this }, command, args, this.#responder(id))
+      execute(this.#engine, { user: this.#user, backend: false, session: this }, command, args, this.#responder(frame))
     } else if (this.#state === 'connecting') {
       if (this.#early.push(frame) > earlyCommands) this.close(4429)
     } else if (this.#state === 'new' && command === 'connect') {
-      void this.#connect(frame)
+      // What came behind it was read too, and is answered before the server ends (S7).
+      this.#engine.began()
+      void this.#connect(frame).finally(() => this.#engine.done())
     } else if (this.#state === 'new') {
-      this.#responder(id).error(new FanfareError('unauthorized', 'connect first'))
+      this.#responder(frame).error(new FanfareError('unauthorized', 'connect first'))
       this.close(4401)
     }
   }
 
-  #responder(id: number | undefined): Responder {
-    if (id === undefined) return silent
+  /** A command without an id is not answered (W2). */
+  #responder({ id, command }: CommandFrame): Responder {
     return {
-      result: (result) => this.#socket.send(encodeReply({ id, result })),
-      error: (error) => this.#socket.send(encodeReply({ id, error: error.toJSON() })),
+      result: (result) => {
+        if (id !== undefined) this.#socket.send(encodeReply({ id, result }))
+      },
+      error: (error) => {
+        const { user, address, origin } = this
+        const { code } = error
+        this.#engine.observer.refused({ where: 'session', command: observed(command), code, user, address, origin })
+        if (id !== undefined) this.#socket.send(encodeReply({ id, error: error.toJSON() }))
+      },
     }
   }
 
-  async #connect({ id, args = {} }: CommandFrame): Promise<void> {
-    const responder = this.#responder(id)
+  async #connect(frame: CommandFrame): Promise<void> {
+    const { args = {} } = frame
+    const responder = this.#responder(frame)
     this.#state = 'connecting'
     try {
       const { cursor, ...proof } = parseArgs(commands.connect.args, args)
@@ -191,10 +278,15 @@ export class Session {
       const admission = admissionOf(this.#engine, claim, admitted)
       this.#requireRoom(admission)
       this.#begin(admission, since, responder)
+      const { missed } = admission
+      this.#engine.observer.answered('connect', null)
+      this.#engine.observer.sessionConnected(this, cursor === undefined ? null : missed ? sizeOf(missed) : 'reset')
     } catch (error) {
       if (this.closed) return
-      responder.error(this.#engine.toError(error, 'connect'))
-      if (error instanceof Refusal) return this.close(error.closeCode)
+      const refusal = this.#engine.toError(error, 'connect')
+      this.#engine.observer.answered('connect', refusal.code)
+      responder.error(refusal)
+      if (error instanceof Refusal) return this.close(error.closeCode, error.closeDetail)
       this.#state = 'new'
     }
     const early = this.#early
@@ -205,10 +297,11 @@ export class Session {
   #begin(admission: Admission, since: LogPlace | null, responder: Responder): void {
     const { user, missed } = admission
     this.#attach(admission)
-    if (since && missed) this.#catchUp = new CatchUp(this.#engine, this, this.#socket, user, since)
+    if (since && missed) this.#catchUp = new CatchUp(this.#engine, this, user, since)
     responder.result(this.#greeting(admission))
     if (!this.#catchUp || !missed) return
-    const done = () => {
+    const done = (position: number) => {
+      this.#caughtUpTo = position
       this.#catchUp = null
     }
     this.#catchUp.run(missed, done).catch((error: unknown) => {
@@ -219,11 +312,11 @@ export class Session {
   }
 
   #attach({ user, listener, expiresAt, rotatedAt }: Admission): void {
-    this.#engine.unconnected.remove(this.address)
+    this.#engine.unconnected.remove(networkOf(this.address))
     this.#state = 'connected'
     this.#user = user
     this.#listener = listener
-    this.#rotatedAt = rotatedAt
+    this.rotatedAt = rotatedAt
     this.#engine.hub.attach(user, this)
     if (expiresAt === null) this.#cancelTimer()
     else this.expireAt(expiresAt)
@@ -251,10 +344,13 @@ export class Session {
     const same = this.#engine.hub.sessions(user).filter((session) => session.listener === listener)
     if (limit > 0 && same.length >= limit) {
       const what = listener ? 'listeners' : 'sessions'
-      throw new Refusal(4429, new FanfareError('rate_limited', `${user} has ${limit} ${what}, the most there may be`))
+      const details = { retry_after_ms: retryAfterCrowdMs }
+      const text = `${user} has ${limit} ${what}, the most there may be`
+      throw new Refusal(4429, new FanfareError('rate_limited', text, details))
     }
   }
 }
 
-/** A command without an id is not answered (W2). */
-const silent: Responder = { result() {}, error() {} }
+function sizeOf({ events, positions, gaps, gapsAfter }: Missed): { events: number; gaps: number } {
+  return { events: events.length + positions.length, gaps: gaps.length + gapsAfter.length }
+}

@@ -30,10 +30,11 @@ export const sessionCommands: CommandTable<SessionCommand> = {
     callers: 'session',
     args: z.strictObject({ token: text }),
     read: async (call, { token }) => {
+      const session = sessionOf(call)
+      const given = session.tokenGiven()
       const { user, expiresAt } = await authenticate(call.engine, token)
       if (user !== call.user) throw new FanfareError('unauthorized', "the token is another user's; the old one stands")
-      sessionOf(call).expireAt(expiresAt)
-      return { expires_at: new Date(expiresAt).toISOString() }
+      return { expires_at: new Date(session.expireAt(expiresAt, given)).toISOString() }
     },
   },
 
@@ -78,13 +79,9 @@ export const sessionCommands: CommandTable<SessionCommand> = {
         call.engine.typing.unwatch(conversation, sessionOf(call))
         return {}
       }
-      const { memberships, storage } = call.engine
-      if (memberships.get(conversation)) return unwatch()
+      if (sessionOf(call).watching.has(conversation)) return unwatch()
       // A subscribe_typing just before may be waiting for storage: then this comes behind it, whatever storage says.
-      return storage.conversations.membership(conversation).then((membership) => {
-        memberships.learn(conversation, membership)
-        return unwatch()
-      }, unwatch)
+      return call.engine.storage.conversations.membership(nobodys).then(unwatch, unwatch)
     },
   },
 }
@@ -94,11 +91,15 @@ function sessionOf(call: Call): Session {
   return call.caller.session
 }
 
+/** A conversation that there is not. */
+const nobodys: ConversationId = 'conversation/00000000-0000-7000-8000-000000000000'
+
 /**
- * Does `act` if the caller takes part in the conversation. Storage is asked only where this node has not heard of the conversation
- * yet, and then `act` comes in the turn of its answer: behind earlier commands and before later ones, as everything does.
+ * Does `act` if the caller takes part in the conversation. Storage is asked only where this node does not know that he does, and then
+ * `act` comes in the turn of its answer: behind earlier commands and before later ones, as everything does. Whoever takes no part is
+ * answered as late whether there is such a conversation or not, or the time would tell him; but it is not read for him.
  */
-function asParticipant<R>(call: Call, conversation: ConversationId, act: () => R): R | Later<R> {
+function asParticipant<R>(call: Call, conversation: ConversationId, act: () => R): R | Later<R> | Promise<R> {
   const { user, engine } = call
   const { memberships, storage } = engine
   const check = (participants: { has(user: string): boolean }) => {
@@ -106,8 +107,12 @@ function asParticipant<R>(call: Call, conversation: ConversationId, act: () => R
     return act()
   }
   const known = memberships.get(conversation)
-  if (known) return check(known)
-  return Later.of(storage.conversations.membership(conversation), (membership) => {
-    return check(memberships.learn(conversation, membership))
-  })
+  if (known?.has(user)) return act()
+  if (known) {
+    const answer = () => check(memberships.get(conversation) ?? known)
+    return storage.conversations.membership(nobodys).then(answer, answer)
+  }
+  return Later.of(storage.conversations.membership(conversation), (membership) =>
+    check(memberships.learn(conversation, membership)),
+  )
 }

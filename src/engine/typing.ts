@@ -1,8 +1,11 @@
 /**
  * Who is typing where (T). A state is a lease in this node's memory: it ends by time, by `finished`, with the session that holds it,
  * with the user's leaving, or with his message. Nothing here touches storage (T6).
+ *
+ * Other nodes are told of the leases that are held here, all of a conversation at once, just as watchers are told; what they tell is held
+ * like a lease of this node, so when nothing more is heard of a node its leases run out.
  */
-import type { TypingEnd } from '../broker/broker.ts'
+import type { Broker, TypingEnd, TypingPublication } from '../broker/broker.ts'
 import { encodeTyping } from '../protocol/frames.ts'
 import type { ConversationId, UserId } from '../protocol/ids.ts'
 import {
@@ -14,13 +17,16 @@ import {
   typingSetSize,
 } from '../protocol/typing.ts'
 import type { Clock } from './clock.ts'
+import type { Observer } from './observer.ts'
 import type { Session } from './session.ts'
 
 interface Lease {
   readonly entry: TypingEntry
-  /** Where it stands among those who began: the higher, the later. */
-  readonly order: number
+  /** When it was first taken, in milliseconds; told apart by thousandths where several were at once. */
+  readonly begunAt: number
   readonly expiresAt: number
+  /** The node that holds it; null where it is this one. */
+  readonly node: string | null
   /** The session whose end ends it; null for a lease that was taken over HTTP. */
   readonly holder: Session | null
 }
@@ -32,6 +38,8 @@ interface Place {
   /** Leases that have ended and were not yet told of. */
   readonly ended: Map<UserId, Lease>
   readonly watchers: Set<Session>
+  /** Whether other nodes are to be told of what is held here. */
+  changedHere: boolean
   pushedAt: number
   /** How long after the last push the next one goes out: for ever while there is nothing that the watchers don't know. */
   restMs: number
@@ -40,11 +48,18 @@ interface Place {
 
 export class Typing {
   readonly #clock: Clock
+  readonly #broker: Broker
+  /** This node's name among the others. */
+  readonly #node: string
+  readonly #observer: Observer
   readonly #places = new Map<ConversationId, Place>()
-  #order = 0
+  #begunLast = 0
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, broker: Broker, node: string, observer: Observer) {
     this.#clock = clock
+    this.#broker = broker
+    this.#node = node
+    this.#observer = observer
   }
 
   /** Takes, renews, changes or ends the user's lease (T1, T2). That he takes part was checked. */
@@ -62,19 +77,54 @@ export class Typing {
     place.leases.delete(user)
     place.leases.set(user, {
       entry: { event: state, at: new Date(now).toISOString() },
-      order: before?.order ?? ++this.#order,
+      begunAt: before?.begunAt ?? this.#begin(now),
       expiresAt: now + typingExpiryMs,
+      node: null,
       holder,
     })
     place.ended.delete(user)
+    place.changedHere = true
     // A lease that is only renewed is told again before its watchers would let it go by their own clocks (T5).
     place.restMs = Math.min(place.restMs, before?.entry.event === state ? typingExpiryMs / 2 : typingPushIntervalMs)
     this.#settle(conversation, place)
   }
 
+  /** Another node has told of all the leases that it holds in a conversation. */
+  receive({ conversation, node, leases }: TypingPublication): void {
+    const place = this.#places.get(conversation)
+    if (!place) return
+    const expiresAt = this.#clock.now() + typingExpiryMs
+    const held = new Set<UserId>()
+    for (const { user, entry, begunAt } of leases) {
+      held.add(user)
+      const before = place.leases.get(user)
+      before?.holder?.typingIn.delete(conversation)
+      place.leases.delete(user)
+      place.leases.set(user, { entry, begunAt, expiresAt, node, holder: null })
+      place.ended.delete(user)
+      place.restMs = Math.min(
+        place.restMs,
+        before?.entry.event === entry.event ? typingExpiryMs / 2 : typingPushIntervalMs,
+      )
+    }
+    for (const [user, lease] of place.leases) {
+      if (lease.node === node && !held.has(user)) this.#finish(conversation, place, user)
+    }
+    this.#settle(conversation, place)
+  }
+
+  /** Tells the other nodes, one of which has asked, of the leases that are held here. */
+  answer(conversation: ConversationId): void {
+    const place = this.#places.get(conversation)
+    if (place && heldHere(place).length > 0) this.#publish(conversation, place)
+  }
+
   /** The session is told of this conversation's typing from now on; gives the set as it is (T4). */
   watch(conversation: ConversationId, session: Session): TypingSet {
     const place = this.#place(conversation)
+    if (place.watchers.size === 0 && !this.#broker.alone) {
+      this.#broker.publish({ kind: 'who_types', conversation }, [conversation])
+    }
     place.watchers.add(session)
     session.watching.add(conversation)
     return setWithout(latest(place.leases), session.user)
@@ -115,13 +165,23 @@ export class Typing {
 
   /** Forgets all, and nobody is told. */
   close(): void {
-    for (const { cancelTimer } of this.#places.values()) cancelTimer()
+    for (const [conversation, { cancelTimer }] of this.#places) {
+      cancelTimer()
+      this.#broker.unsubscribe(conversation)
+    }
     this.#places.clear()
   }
 
   /** How many conversations are held in memory: none when nobody types or watches. */
   get size(): number {
     return this.#places.size
+  }
+
+  /** How many leases hold. */
+  get leases(): number {
+    let leases = 0
+    for (const place of this.#places.values()) leases += place.leases.size
+    return leases
   }
 
   #place(conversation: ConversationId): Place {
@@ -131,13 +191,20 @@ export class Typing {
         leases: new Map(),
         ended: new Map(),
         watchers: new Set(),
+        changedHere: false,
         pushedAt: 0,
         restMs: Number.POSITIVE_INFINITY,
         cancelTimer: () => {},
       }
       this.#places.set(conversation, place)
+      this.#broker.subscribe(conversation)
     }
     return place
+  }
+
+  #begin(now: number): number {
+    this.#begunLast = Math.max(now, this.#begunLast + 0.001)
+    return this.#begunLast
   }
 
   #finish(conversation: ConversationId, place: Place, user: UserId): boolean {
@@ -149,6 +216,7 @@ export class Typing {
       ...lease,
       entry: { event: 'finished', at: new Date(this.#clock.now()).toISOString() },
     })
+    if (lease.node === null) place.changedHere = true
     place.restMs = typingPushIntervalMs
     return true
   }
@@ -162,7 +230,8 @@ export class Typing {
       if (expiresAt > now && expiresAt <= now + 2 * typingExpiryMs) break
       this.#finish(conversation, place, user)
     }
-    if (place.watchers.size === 0) {
+    const othersWait = place.changedHere && !this.#broker.alone
+    if (place.watchers.size === 0 && !othersWait) {
       place.restMs = Number.POSITIVE_INFINITY
       place.ended.clear()
     }
@@ -170,8 +239,9 @@ export class Typing {
 
     place.cancelTimer()
     place.cancelTimer = () => {}
-    if (place.leases.size === 0 && place.watchers.size === 0) {
+    if (place.leases.size === 0 && place.watchers.size === 0 && place.restMs === Number.POSITIVE_INFINITY) {
       this.#places.delete(conversation)
+      this.#broker.unsubscribe(conversation)
       return
     }
     const [next] = place.leases.values()
@@ -182,9 +252,12 @@ export class Typing {
   }
 
   #push(conversation: ConversationId, place: Place): void {
+    if (place.changedHere && !this.#broker.alone) this.#publish(conversation, place)
+    place.changedHere = false
     const told = latest([...place.leases, ...place.ended])
     const everybody = encodeTyping({ [conversation]: setWithout(told, null) })
     const typists = new Set(told.map(([user]) => user))
+    this.#observer.pushed('typing', place.watchers.size)
     for (const session of place.watchers) {
       if (!typists.has(session.user as UserId)) {
         session.pushTyping(everybody)
@@ -198,11 +271,21 @@ export class Typing {
     place.restMs = Number.POSITIVE_INFINITY
     place.pushedAt = this.#clock.now()
   }
+
+  #publish(conversation: ConversationId, place: Place): void {
+    const leases = heldHere(place).map(([user, { entry, begunAt }]) => ({ user, entry, begunAt }))
+    this.#broker.publish({ kind: 'typing', conversation, node: this.#node, leases }, [conversation])
+  }
+}
+
+/** Of the leases that this node holds those that began last, as many as a set has. */
+function heldHere(place: Place): [UserId, Lease][] {
+  return latest([...place.leases].filter(([, { node }]) => node === null))
 }
 
 /** Those who began last, at most as many as a set holds (T3). */
 function latest(leases: Iterable<[UserId, Lease]>): [UserId, Lease][] {
-  return [...leases].sort(([, one], [, other]) => one.order - other.order).slice(-typingSetSize)
+  return [...leases].sort(([, one], [, other]) => one.begunAt - other.begunAt).slice(-typingSetSize)
 }
 
 function setWithout(leases: readonly [UserId, Lease][], user: UserId | null): TypingSet {

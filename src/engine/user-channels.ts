@@ -38,6 +38,11 @@ export class Refusal extends FanfareError {
     super(error.code, error.message, error.details)
     this.closeCode = closeCode
   }
+
+  /** What stands behind the reason of the close: when to come back, where the code has a time for it. */
+  get closeDetail(): string {
+    return this.closeCode === 4503 ? `${this.details?.retry_after_ms}` : ''
+  }
 }
 
 /** A channel to be made, or a name to rotate to. */
@@ -54,8 +59,13 @@ export function currentUserChannel(engine: Engine, user: UserId): Promise<Curren
 /** Whose token it is, and until when: for whoever needs no session. `unauthorized`, or `token_revoked`. */
 export async function authenticate(engine: Engine, token: string): Promise<Proof> {
   const proof = await engine.tokens.verify(token)
-  requireUnrevoked(engine, proof, await currentUserChannel(engine, proof.user))
+  await requireUnrevoked(engine, proof)
   return proof
+}
+
+/** Refuses the token of who has been logged out everywhere since it was made: `token_revoked` (U7). */
+export async function requireUnrevoked(engine: Engine, proof: Proof): Promise<void> {
+  checkUnrevoked(engine, proof, await currentUserChannel(engine, proof.user))
 }
 
 /** Reads who asks to connect (U3, U4). Rejects with a `Refusal` where the session is to be closed. */
@@ -65,7 +75,8 @@ export async function claimOf(engine: Engine, { token, channel }: Args<'connect'
   }
   if (token === undefined) return { channel: channel as string }
   return engine.tokens.verify(token).catch((error: FanfareError) => {
-    throw new Refusal(4401, error)
+    // The token may well be good: nobody can tell now.
+    throw new Refusal(error.code === 'unavailable' ? 4503 : 4401, error)
   })
 }
 
@@ -85,24 +96,25 @@ export function admissionOf(engine: Engine, claim: Claim, admitted: Admitted | n
   const { userChannel, rotatedAt, missed } = admitted
   if ('channel' in claim) return { user: userChannel.user, listener: true, expiresAt: null, rotatedAt, missed }
   try {
-    requireUnrevoked(engine, claim, admitted)
+    checkUnrevoked(engine, claim, admitted)
   } catch (error) {
     throw new Refusal(4403, error as FanfareError)
   }
   return { user: claim.user, listener: false, expiresAt: claim.expiresAt, rotatedAt, missed }
 }
 
-/** Ends those of the user's sessions that a rotation leaves no place for (U6, U7). */
+/** Ends those of the user's sessions that a rotation leaves no place for (U6, U7). The others move with the channel. */
 export function endSessions(sessions: readonly Session[], { rotatedAt, revoke, by }: SessionsEnd): void {
   for (const session of [...sessions]) {
     // Who came after the rotation has come by what it left.
     if (session.rotatedAt >= rotatedAt) continue
     if (session.listener) session.close(4410)
     else if (revoke && session.id !== by) session.close(4403)
+    else session.rotatedAt = rotatedAt
   }
 }
 
-function requireUnrevoked(engine: Engine, { issuedAt }: Proof, { revokedAt }: CurrentUserChannel): void {
+function checkUnrevoked(engine: Engine, { issuedAt }: Proof, { revokedAt }: CurrentUserChannel): void {
   if (revokedAt === null || issuedAt >= revokedAt + revocationMarginMs) return
   // A token's time is in whole seconds.
   const takenAt = Math.ceil((revokedAt + revocationMarginMs) / 1000) * 1000

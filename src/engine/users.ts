@@ -5,15 +5,13 @@ import type { ProfileChanges } from '../protocol/commands.ts'
 import { metadata, requireMetadataSize, requireTextSize, text, userId } from './arguments.ts'
 import type { Call } from './call.ts'
 import { type CommandTable, Later } from './command.ts'
+import { defaultTtlSeconds, longestTtlSeconds } from './token-ttl.ts'
 import { currentUserChannel, newUserChannel } from './user-channels.ts'
 
 const nameBytes = 1_024
 const avatarUrlBytes = 2_048
 /** Profiles asked for at once. */
 const usersPerCall = 100
-const defaultTtlSeconds = 3_600
-/** A token can't be taken back before its end, so it must have one: a year at most. */
-const longestTtlSeconds = 365 * 86_400
 
 const profile = {
   name: text.nullable().optional(),
@@ -91,11 +89,7 @@ export const userCommands: CommandTable<UserCommand> = {
   disconnect_user: {
     callers: 'backend',
     args: z.strictObject({ user: userId }),
-    read: (call, { user }) => {
-      const sessions = [...call.engine.hub.sessions(user)]
-      for (const session of sessions) session.close(4403)
-      return { sessions: sessions.length }
-    },
+    read: (call, { user }) => ({ sessions: call.engine.disconnect(user) }),
   },
 }
 

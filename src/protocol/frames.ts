@@ -70,14 +70,25 @@ export function encodeEvent(
   place: { readonly conversation: ConversationId; readonly seq: number } | null,
   cursor: string,
 ): Frame {
+  return withCursor(encodeWithoutCursor(data, place), cursor)
+}
+
+/** The text of a record event's frame but for its cursor, which is not the same on every node (R1). */
+export function encodeWithoutCursor(
+  data: RecordEvent,
+  place: { readonly conversation: ConversationId; readonly seq: number } | null,
+): string {
   const event = data.event_type
-  return new Frame(
-    JSON.stringify(
-      place
-        ? { event, data, conversation: place.conversation, seq: place.seq, cursor }
-        : ({ event, data, cursor } satisfies EventFrame),
-    ),
+  return JSON.stringify(
+    place
+      ? ({ event, data, conversation: place.conversation, seq: place.seq } satisfies Omit<EventFrame, 'cursor'>)
+      : ({ event, data } satisfies Omit<EventFrame, 'cursor'>),
   )
+}
+
+/** Makes the frame of what `encodeWithoutCursor` gave. */
+export function withCursor(text: string, cursor: string): Frame {
+  return new Frame(`${text.slice(0, -1)},"cursor":${JSON.stringify(cursor)}}`)
 }
 
 /** Makes the frame of a conversation's typing (W5). */

@@ -3,49 +3,58 @@ import { FanfareError } from '../protocol/codes.ts'
 import type { UserId } from '../protocol/ids.ts'
 import { ask, Connections } from './postgres/connections.ts'
 import { Trouble, toCaller } from './postgres/errors.ts'
-import { opened } from './postgres/opening.ts'
+import { nameOf, opened } from './postgres/opening.ts'
 import { admitting, plan, type Way } from './postgres/plan.ts'
-import { type Isolation, transaction, Unanswered } from './postgres/transaction.ts'
+import { endOfLog, type Isolation, transaction, Unanswered } from './postgres/transaction.ts'
 import { AnswersInOrder, type Lanes, type Ticket, WaitingLines } from './postgres/turns.ts'
 import { type Nouns, type Operations, operations } from './sql/operations.ts'
 import type { Steps } from './sql/steps.ts'
-import type { Storage, StorageLimits, UserChannelStorage } from './storage.ts'
+import {
+  DatabaseUnusable,
+  type Storage,
+  type StorageLimits,
+  type StorageObserver,
+  type UserChannelStorage,
+} from './storage.ts'
 
 /** So often an operation is tried again that another one was in the way of. */
 const tries = 5
-/** While a trouble lasts, the operator is told once in so long. */
-const tellAgainMs = 60_000
 
 /**
  * Opens the database at `url`, and makes its tables where they are missing. Rejects with `DatabaseUnusable` when it can't be reached or used,
- * or is of a newer version; then nothing was changed. `tell` is called with what the operator must know, once a minute while it lasts. What is
- * asked for while the database is away is `unavailable`, and all goes on when it is there again.
+ * or is of a newer version; then nothing was changed. What is asked for while the database is away is `unavailable`, and all goes on when it
+ * is there again.
  */
 export async function openPostgres(
   url: string,
   limits: StorageLimits,
-  tell: (trouble: string) => void,
-): Promise<Storage> {
+  observer: StorageObserver,
+): Promise<SharedStorage> {
   const connections = new Connections(url)
-  const database = new PostgresDatabase(connections, operations(limits), tell)
-  const position = await opened(url, () =>
-    connections.use(async (client) => {
-      const [row] = await ask<{ position: number }>(client, 'SELECT whole_position() AS position')
-      return (row as { position: number }).position
-    }),
-  ).catch(async (error: unknown) => {
+  const database = new PostgresDatabase(connections, operations(limits), observer)
+  try {
+    const name = await opened(url, nameOf)
+    const position = await connections.use(endOfLog)
+    return {
+      ...database.nouns(),
+      name,
+      // It is another one when the database comes back in another life.
+      get epoch() {
+        return connections.epoch
+      },
+      position,
+      close: () => database.close(),
+    }
+  } catch (error) {
     await connections.close()
-    throw error
-  })
-  return {
-    ...database.nouns(),
-    // It is another one when the database comes back in another life.
-    get epoch() {
-      return connections.epoch
-    },
-    position,
-    close: () => database.close(),
+    throw error instanceof Trouble ? new DatabaseUnusable(`PostgreSQL: ${error.message}`) : error
   }
+}
+
+/** Storage that several nodes share. */
+export interface SharedStorage extends Storage {
+  /** What all nodes know the database by among themselves. No client is told it. */
+  readonly name: string
 }
 
 type AnyVerb = (...args: never[]) => Steps<unknown>
@@ -53,18 +62,17 @@ type AnyVerb = (...args: never[]) => Steps<unknown>
 class PostgresDatabase {
   readonly #connections: Connections
   readonly #operations: Operations
-  readonly #tell: (trouble: string) => void
+  readonly #observer: StorageObserver
   readonly #lines = new WaitingLines()
   readonly #answers = new AnswersInOrder()
   #underWay = 0
   #whenIdle: (() => void) | null = null
   #closing: Promise<void> | null = null
-  #toldAt = Number.NEGATIVE_INFINITY
 
-  constructor(connections: Connections, operations: Operations, tell: (trouble: string) => void) {
+  constructor(connections: Connections, operations: Operations, observer: StorageObserver) {
     this.#connections = connections
     this.#operations = operations
-    this.#tell = tell
+    this.#observer = observer
   }
 
   nouns(): Nouns {
@@ -125,7 +133,7 @@ class PostgresDatabase {
       this.#underWay++
       work(resolve)
         .catch((error: unknown) => {
-          if (error instanceof Trouble && error.isOutside) this.#report(error)
+          if (error instanceof Trouble && error.isOutside) this.#observer.failed(1, `PostgreSQL: ${error.message}`)
           reject(toCaller(error, error instanceof Unanswered ? unanswered : undefined))
         })
         .finally(() => {
@@ -151,29 +159,25 @@ class PostgresDatabase {
 
   async #once<R>(isolation: Isolation, steps: Steps<R>, answer: (result: R) => void): Promise<void> {
     let ticket: Ticket | undefined
-    const appending = {
+    const logging = {
       asked: () => {
         ticket = this.#answers.enter()
       },
       placed: (position: number) => {
         if (ticket) this.#answers.place(ticket, position)
       },
+      reached: (position: number) => this.#connections.told(position),
     }
     try {
-      const result = await this.#connections.use((client) => transaction(client, isolation, steps, appending))
+      const begunAt = performance.now()
+      const result = await this.#connections.use((client) => transaction(client, isolation, steps, logging))
+      this.#observer.committed(1, performance.now() - begunAt)
+      if (ticket?.entry) this.#connections.told(ticket.entry.position)
       await this.#answers.committed(ticket, () => answer(result))
     } catch (error) {
       if (ticket) this.#answers.leave(ticket)
       throw error
     }
-  }
-
-  #report(trouble: Trouble): void {
-    if (performance.now() - this.#toldAt < tellAgainMs) return
-    this.#toldAt = performance.now()
-    this.#tell(
-      `PostgreSQL can't do what is asked for now: ${trouble.message}; what was acknowledged is kept, and it goes on as soon as it can`,
-    )
   }
 }
 

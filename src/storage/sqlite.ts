@@ -4,7 +4,7 @@ import { FanfareError } from '../protocol/codes.ts'
 import { type Nouns, operations } from './sql/operations.ts'
 import type { Outcome, Request } from './sqlite/batch.ts'
 import type { Answer, Opened, WorkerOptions } from './sqlite/worker.ts'
-import { DatabaseUnusable, type Storage, type StorageLimits } from './storage.ts'
+import { DatabaseUnusable, type Storage, type StorageLimits, type StorageObserver } from './storage.ts'
 
 interface Pending {
   readonly request: Request
@@ -16,19 +16,13 @@ interface Pending {
 const failed =
   'the database has failed and takes nothing more; what was acknowledged is kept; ' +
   'whoever runs the server must check its disk and start it again'
-/** While a trouble lasts, the operator is told once in so long. */
-const tellAgainMs = 60_000
 
 /**
  * Opens or makes the database `file`, whose folder must exist. Rejects with `DatabaseUnusable` when it is another server's, of a
- * newer version, or can't be written; then nothing was changed. `tell` is called with what the operator must know: that the disk is full,
- * once a minute while it lasts; or that it fails, once, and then everything is `unavailable` until the database is opened anew.
+ * newer version, or can't be written; then nothing was changed. A disk that is full fails what has no room; one that fails ends the database:
+ * then everything is `unavailable` until it is opened anew.
  */
-export async function openSqlite(
-  file: string,
-  limits: StorageLimits,
-  tell: (trouble: string) => void,
-): Promise<Storage> {
+export async function openSqlite(file: string, limits: StorageLimits, observer: StorageObserver): Promise<Storage> {
   const own = import.meta.url.endsWith('.ts') ? './sqlite/worker.ts' : './sqlite/worker.js'
   const worker = new Worker(new URL(own, import.meta.url), { workerData: { file, limits } satisfies WorkerOptions })
   const opened = await new Promise<Opened>((resolve, reject) => {
@@ -39,7 +33,7 @@ export async function openSqlite(
     await worker.terminate()
     throw new DatabaseUnusable(opened.unusable)
   }
-  const thread = new StorageThread(worker, tell)
+  const thread = new StorageThread(worker, observer)
   return {
     ...(Object.fromEntries(
       // Of what is done in the other thread, only the names are of use here.
@@ -53,20 +47,20 @@ export async function openSqlite(
 /** Sends operations in batches: what is asked for while one batch is under way goes together into the next. */
 class StorageThread {
   readonly #worker: Worker
-  readonly #tell: (trouble: string) => void
+  readonly #observer: StorageObserver
   readonly #exit: Promise<void>
   #waiting: Pending[] = []
   #underWay: Pending[] = []
+  #sentAt = 0
   #scheduled = false
   /** Why nothing is taken any more; null while it is. */
   #refusal: string | null = null
   #closing: Promise<void> | null = null
   #whenIdle: (() => void) | null = null
-  #toldAt = Number.NEGATIVE_INFINITY
 
-  constructor(worker: Worker, tell: (trouble: string) => void) {
+  constructor(worker: Worker, observer: StorageObserver) {
     this.#worker = worker
-    this.#tell = tell
+    this.#observer = observer
     worker.on('message', (answer: Answer) => this.#hear(answer))
     worker.on('error', (error) => this.#fail(`the storage thread failed, start the server again: ${String(error)}`))
     this.#exit = new Promise((resolve) => {
@@ -115,6 +109,7 @@ class StorageThread {
     if (this.#waiting.length === 0) return
     this.#underWay = this.#waiting
     this.#waiting = []
+    this.#sentAt = performance.now()
     this.#worker.postMessage(this.#underWay.map(({ request }) => request))
   }
 
@@ -123,11 +118,10 @@ class StorageThread {
       this.#fail(answer.unusable)
       return
     }
-    if (answer.trouble && performance.now() - this.#toldAt >= tellAgainMs) {
-      this.#toldAt = performance.now()
-      this.#tell(answer.trouble)
-    }
-    this.#settle(answer.outcomes)
+    const { outcomes, trouble } = answer
+    if (trouble === null) this.#observer.committed(outcomes.length, performance.now() - this.#sentAt)
+    else this.#observer.failed(outcomes.length, trouble)
+    this.#settle(outcomes)
   }
 
   #settle(outcomes: readonly Outcome[]): void {
@@ -144,7 +138,7 @@ class StorageThread {
   }
 
   #fail(why: string): void {
-    this.#tell(why)
+    this.#observer.failed(this.#underWay.length + this.#waiting.length, why)
     this.#end(failed)
   }
 

@@ -15,6 +15,14 @@ import type { Gap } from '../protocol/frames.ts'
 import type { ConversationId, MessageId, UserChannelId, UserId } from '../protocol/ids.ts'
 import type { Conversation, Metadata, RecordEvent, UserChannel } from '../protocol/records.ts'
 
+/** What an adapter tells whoever watches over the server, by plain calls that return at once and never throw. */
+export interface StorageObserver {
+  /** So many operations were done together, in so long a time from their being sent to the database to its answer. */
+  committed(operations: number, ms: number): void
+  /** So many operations were not done, since nothing can be stored just now; nobody was told otherwise. */
+  failed(operations: number, reason: string): void
+}
+
 /** The users who take part in a conversation as of one `version`; each change of participants makes a new version. */
 export interface Membership {
   readonly version: number
@@ -33,6 +41,8 @@ export interface Telling {
 export interface LogEntry {
   /** Where it stands in the log; later entries stand higher. */
   readonly position: number
+  /** The position of the entry before it in its conversation; 0 where there is none. */
+  readonly previous: number
   /** Where it stands in its conversation; null for an event that concerns one user alone (W4). */
   readonly place: Place | null
   /** The participants as of this entry; null where `place` is. Of a deleted conversation there are none. */
@@ -79,7 +89,7 @@ export interface LogPlace {
 
 /** What a user missed (R2, R4). It is told in this order: `gaps`, `events`, the events at `positions`, `gapsAfter`. */
 export interface Missed {
-  /** Every entry up to here is in it. */
+  /** Every entry up to here is in it. Where other nodes write too, some that were answered may stand beyond: they are asked for from here. */
   readonly upTo: number
   /** No cursor may go beyond this before `gapsAfter` is told: of what comes behind, something was left out. `upTo` where there is none. */
   readonly wholeTo: number
@@ -91,6 +101,21 @@ export interface Missed {
   readonly positions: readonly number[]
   /** What was left out behind the events, where there were too many in all. */
   readonly gapsAfter: readonly Gap[]
+}
+
+/** An entry of the log as a node finds it that was not told of it. */
+export interface FollowedEntry {
+  readonly position: number
+  /** Null where it concerns `user` alone. */
+  readonly place: Place | null
+  readonly user: UserId | null
+}
+
+/** What is in the log behind a place. */
+export interface Followed {
+  /** All entries up to here are among them: none will come any more that stands before it. */
+  readonly upTo: number
+  readonly entries: readonly FollowedEntry[]
 }
 
 /** The first of the events that were asked for, as many as are read at once. */
@@ -220,8 +245,14 @@ export interface EventStorage {
    * his leaving alone. Null where pruning has come before it.
    */
   read(user: UserId, positions: readonly number[]): Promise<EventsRead | null>
+  /** The entries behind `position`, in the order of the log, the first `limit` of them. */
+  since(position: number, limit: number): Promise<Followed>
+  /** Everyone who was told of the entry at this position: who came or went with it, too. Nobody where it is gone. */
+  audience(position: number): Promise<UserId[]>
   /** Takes the oldest entries out of the log that are from before `before` (milliseconds), `limit` at most; says how many they were. */
   prune(before: number, limit: number): Promise<number>
+  /** Writes as a commit does, and changes nothing: resolves when something can be stored. */
+  probe(): Promise<void>
 }
 
 export interface UserStorage {
@@ -255,7 +286,9 @@ export interface Admitted extends CurrentUserChannel {
 export interface UserChannelStorage {
   /** The user's current channel; made of `fresh` when there is none yet (U1). */
   current(user: UserId, fresh: NewUserChannel): Promise<CurrentUserChannel>
-  /** The same for a session that begins, with what it missed since `since` (R2). */
+  /** The same; null where there is none yet. */
+  find(user: UserId): Promise<CurrentUserChannel | null>
+  /** The same as `current` for a session that begins, with what it missed since `since` (R2). */
   admit(user: UserId, fresh: NewUserChannel, since: LogPlace | null): Promise<Admitted>
   /** The same for whoever knows the name of a current channel; null when it is nobody's (U4). */
   admitListener(name: string, since: LogPlace | null): Promise<Admitted | null>
@@ -270,7 +303,10 @@ export interface Storage {
   readonly events: EventStorage
   readonly users: UserStorage
   readonly userChannels: UserChannelStorage
-  /** The name of the log's present epoch, which is a part of every place in it (`LogPlace`). */
+  /**
+   * The name of the log's present epoch, which is a part of every place in it (`LogPlace`). Another one begins when the database is opened, or
+   * when its server comes back.
+   */
   readonly epoch: string
   /** The position of the latest entry when the database was opened. */
   readonly position: number

@@ -6,6 +6,9 @@ import type { EventFrame, GapFrame, PushFrame, ReplyFrame, TypingFrame } from '.
 import type { UserId } from '../protocol/ids.ts'
 import type { TestServer } from './start-server.ts'
 
+/** What of a server a session needs: a test server has it, and so may a server that is a process of its own. */
+export type Reached = Pick<TestServer, 'socketUrl' | 'token'>
+
 /** How a session ended. */
 export interface Ending {
   readonly code: number
@@ -178,7 +181,7 @@ function asError({ code, message, details }: ErrorBody): FanfareError {
 }
 
 /** Opens a WebSocket to the server and gives no command. Rejects when the server refuses it. */
-export async function open(server: TestServer, options: ClientOptions = {}): Promise<RawSession> {
+export async function open(server: Pick<Reached, 'socketUrl'>, options: ClientOptions = {}): Promise<RawSession> {
   const session = new RawSession(server.socketUrl, { perMessageDeflate: false, ...options })
   await new Promise((resolve, reject) => {
     session.webSocket.once('open', resolve)
@@ -189,7 +192,7 @@ export async function open(server: TestServer, options: ClientOptions = {}): Pro
 
 /** A session of `user` that ends with its scope: `await using alice = await connect(server, 'user/alice')`. */
 export async function connect(
-  server: TestServer,
+  server: Reached,
   user: UserId,
   options: ClientOptions = {},
 ): Promise<RawSession & { readonly greeting: ConnectResult }> {

@@ -9,6 +9,7 @@ import type { Ending } from './raw-session.ts'
 export class SocketPair implements Socket {
   /** What the peer got, in order. */
   readonly texts: string[] = []
+  readonly #onSend: (text: string) => void
   #session: Session | null = null
   #toPeer: Frame[] = []
   #toServer: string[] = []
@@ -16,13 +17,20 @@ export class SocketPair implements Socket {
   #closing: Ending | null = null
   #ending: Ending | null = null
 
+  /** `onSend` is told of each frame in the moment in which the session gives it to the wire. */
+  constructor(onSend: (text: string) => void = () => {}) {
+    this.#onSend = onSend
+  }
+
   /** Hands what the peer says to the session. */
   begin(session: Session): void {
     this.#session = session
   }
 
   send(frame: Frame): void {
-    if (!this.#closing && !this.#ending) this.#toPeer.push(frame)
+    if (this.#closing || this.#ending) return
+    this.#onSend(frame.text)
+    this.#toPeer.push(frame)
   }
 
   close(code: CloseCode, reason: string): void {
@@ -42,9 +50,15 @@ export class SocketPair implements Socket {
     return this.#ending
   }
 
+  /** Whether there is nothing to pump. */
+  get quiet(): boolean {
+    if (this.#ending) return true
+    return this.#toServer.length + this.#toPeer.length + this.#whenDrained.length === 0 && !this.#closing
+  }
+
   /** The peer says something; it stays on the wire until `pumpToServer`. */
   say(text: string): void {
-    this.#toServer.push(text)
+    if (!this.#ending) this.#toServer.push(text)
   }
 
   /** Carries at most `count` of the peer's frames to the session. */
@@ -60,16 +74,33 @@ export class SocketPair implements Socket {
     else for (const run of this.#whenDrained.splice(0)) queueMicrotask(run)
   }
 
+  /** A turn ends: where something still waits for the peer the session is told, as a transport does after it has written. */
+  endTurn(): void {
+    if (this.#toPeer.length > 0 && !this.#closing) this.#session?.fellBehind()
+  }
+
   /** The wire breaks: what is on it is lost, and nobody says goodbye. */
   cut(): void {
+    this.#lose()
+    this.#session?.ended(1006)
+  }
+
+  /** The server's process is gone: the same for the peer, and nobody is left to be told. */
+  crash(): void {
+    this.#lose()
+    this.#session = null
+  }
+
+  #lose(): void {
+    if (this.#ending) return
     this.#toPeer = []
     this.#toServer = []
-    this.#end({ code: 1006, reason: '' })
+    this.#ending = { code: 1006, reason: '' }
   }
 
   #end(ending: Ending): void {
     if (this.#ending) return
     this.#ending = ending
-    this.#session?.ended()
+    this.#session?.ended(ending.code)
   }
 }

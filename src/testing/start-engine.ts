@@ -3,56 +3,108 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { LocalBroker } from '../broker/local.ts'
-import { type Config, defaultConfig, type Limits } from '../engine/config.ts'
+import type { Clock } from '../engine/clock.ts'
+import { type Config, defaultConfig, defaultLimits, type Limits, noRates } from '../engine/config.ts'
 import { Engine } from '../engine/engine.ts'
-import { Tokens } from '../engine/tokens.ts'
+import type { Observer } from '../engine/observer.ts'
+import { Tokens, type TokenTrust } from '../engine/tokens.ts'
 import type { UserId } from '../protocol/ids.ts'
 import { openSqlite } from '../storage/sqlite.ts'
+import type { Storage } from '../storage/storage.ts'
 import { FakeClock } from './clock.ts'
 import { SocketPair } from './socket-pair.ts'
 
+export interface TestEngineOptions extends Partial<Omit<Config, 'limits'>> {
+  readonly limits?: Partial<Limits>
+  /** Stands before the storage at each start. */
+  readonly observe?: (storage: Storage) => Storage
+  readonly tokens?: (trust: TokenTrust, clock: Clock, onFault: (doing: string, error: unknown) => void) => Tokens
+}
+
 export interface TestEngine extends AsyncDisposable {
+  /** The one that runs now. */
   readonly engine: Engine
   readonly clock: FakeClock
   /** Faults that the engine told of, which there should be none of. */
   readonly faults: readonly unknown[]
   /** Opens a session whose wire the test pumps. */
-  open(address?: string): SocketPair
+  open(address?: string, onSend?: (text: string) => void): SocketPair
   token(user: UserId): Promise<string>
+  /** Ends the engine as SIGTERM would, and starts another on the same database. */
+  restart(): Promise<void>
+  /**
+   * The same without an end: all wires break at once, and nothing of the old engine is left but what was asked of its storage. Its timers
+   * are gone with it: `clock` is another one, of the same time.
+   */
+  crash(): Promise<void>
 }
 
+const unobserved: Observer = {
+  sessionConnected() {},
+  sessionEnded() {},
+  answered() {},
+  refused() {},
+  pushed() {},
+  fault() {},
+}
+
+const trust = { secret: 'token-secret-of-a-test-32-bytes-long', jwksUrl: null, issuer: null, audiences: [] }
+
 /** Starts an engine that ends with its scope: `await using started = await startEngine()`. */
-export async function startEngine(
-  options: Partial<Omit<Config, 'limits'>> & { limits?: Partial<Limits> } = {},
-): Promise<TestEngine> {
-  const { limits, ...others } = options
-  const config = { ...defaultConfig, ...others, limits: { ...defaultConfig.limits, ...limits } }
+export async function startEngine(options: TestEngineOptions = {}): Promise<TestEngine> {
+  const { limits, observe = (storage) => storage, tokens = (...given) => new Tokens(...given), ...others } = options
+  const config = { ...defaultConfig, ...others, limits: { ...defaultLimits, ...noRates, ...limits } }
   const folder = await mkdtemp(join(tmpdir(), 'fanfare-'))
-  const clock = new FakeClock()
   const faults: unknown[] = []
+  let clock = new FakeClock()
+  let pairs: SocketPair[] = []
   const storageLimits = {
     maxParticipants: config.limits.participants,
     maxConversationsPerUser: config.limits.conversationsPerUser,
   }
-  const engine = await Engine.start({
-    config,
-    clock,
-    storage: await openSqlite(join(folder, 'fanfare.db'), storageLimits, (trouble) => faults.push(trouble)),
-    broker: new LocalBroker(),
-    tokens: new Tokens('token-secret-of-a-test-32-bytes-long', clock),
-    onFault: (_doing, error) => faults.push(error),
-  })
+  const start = async () => {
+    const storage = await openSqlite(join(folder, 'fanfare.db'), storageLimits, {
+      committed() {},
+      failed: (_operations, reason) => faults.push(reason),
+    })
+    return Engine.start({
+      config,
+      clock,
+      storage: observe(storage),
+      broker: new LocalBroker(),
+      tokens: tokens(trust, clock, (_doing, error) => faults.push(error)),
+      observer: { ...unobserved, fault: (_doing, error) => faults.push(error) },
+    })
+  }
+  let engine = await start()
   return {
-    engine,
-    clock,
+    get engine() {
+      return engine
+    },
+    get clock() {
+      return clock
+    },
     faults,
-    open(address = '127.0.0.1') {
-      const pair = new SocketPair()
-      pair.begin(engine.open(pair, address))
+    open(address = '127.0.0.1', onSend) {
+      const pair = new SocketPair(onSend)
+      pairs.push(pair)
+      pair.begin(engine.open(pair, address, null))
       return pair
     },
     async token(user) {
       return (await engine.tokens.create(user, 3_600)).token
+    },
+    async restart() {
+      await engine.close()
+      engine = await start()
+    },
+    async crash() {
+      for (const pair of pairs) pair.crash()
+      pairs = []
+      // The thread of the storage can't be killed, so what it was asked for before the crash is committed, and answered to nobody.
+      await engine.storage.close()
+      clock = new FakeClock(clock.now())
+      engine = await start()
     },
     async [Symbol.asyncDispose]() {
       await engine.close()

@@ -3,13 +3,25 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SignJWT } from 'jose'
-import { type Config, defaultConfig, type Limits } from '../engine/config.ts'
+import { type Config, defaultConfig, defaultLimits, type Limits, noRates } from '../engine/config.ts'
+import type { TokenTrust } from '../engine/tokens.ts'
+import { openLog } from '../operator/log.ts'
+import type { LogLevel } from '../operator/log-level.ts'
 import type { ErrorBody } from '../protocol/codes.ts'
 import type { CommandName, Result } from '../protocol/commands.ts'
 import { type Server, type ServerOptions, startServer as start } from '../server.ts'
 
 export type TestServerOptions = Partial<Omit<Config, 'limits'>> &
-  Partial<Pick<ServerOptions, 'clock' | 'demo' | 'origins'>> & { limits?: Partial<Limits> }
+  Partial<Pick<ServerOptions, 'brokerUrl' | 'clock' | 'demo' | 'origins' | 'metrics' | 'tls' | 'trustedProxies'>> & {
+    limits?: Partial<Limits>
+    logLevel?: LogLevel
+    tokenTrust?: Partial<TokenTrust>
+    /** Besides the one that the test server has anyway. */
+    apiKeys?: readonly string[]
+  }
+
+/** A line of the log. */
+export type LogLine = { readonly level: LogLevel; readonly event: string } & { readonly [fact: string]: unknown }
 
 /** The answer to a command over HTTP. */
 export interface HttpAnswer<R = unknown> {
@@ -23,6 +35,8 @@ export class TestServer {
   readonly apiKey = 'api-key-of-a-test'
   readonly tokenSecret = 'token-secret-of-a-test-32-bytes-long'
   readonly folder: string
+  /** What the server has told in its log. */
+  readonly logged: LogLine[] = []
   readonly #options: TestServerOptions
   #server: Server | null = null
   #port = 0
@@ -37,6 +51,10 @@ export class TestServer {
     return this.#server.url
   }
 
+  get metricsUrl(): string | null {
+    return this.#server?.metricsUrl ?? null
+  }
+
   /** Where sessions begin. */
   get socketUrl(): string {
     return `${this.url.replace('http', 'ws')}/v2/socket`
@@ -44,16 +62,22 @@ export class TestServer {
 
   /** Starts it, on the port that it had before if there was one. */
   async start(): Promise<void> {
-    const { limits, clock, demo = false, origins = [], ...config } = this.#options
+    const { limits, clock, demo = false, origins = [], metrics = null, logLevel = 'debug', ...others } = this.#options
+    const { brokerUrl = null, tls = null, trustedProxies = [], tokenTrust, apiKeys = [], ...config } = others
     this.#server = await start({
       host: '127.0.0.1',
       port: this.#port,
       dataFolder: this.folder,
-      tokenSecret: this.tokenSecret,
-      apiKey: this.apiKey,
+      tokenTrust: { secret: this.tokenSecret, jwksUrl: null, issuer: null, audiences: [], ...tokenTrust },
+      apiKeys: [this.apiKey, ...apiKeys],
+      brokerUrl,
       origins,
+      trustedProxies,
       demo,
-      config: { ...defaultConfig, ...config, limits: { ...defaultConfig.limits, ...limits } },
+      metrics,
+      tls,
+      log: openLog(logLevel, { write: (line) => this.logged.push(JSON.parse(line)) }, false),
+      config: { ...defaultConfig, ...config, limits: { ...defaultLimits, ...noRates, ...limits } },
       ...(clock && { clock }),
     })
     this.#port = Number(new URL(this.#server.url).port)

@@ -1,7 +1,7 @@
 /** Errors over HTTP: the reply's error object with its status (W7). */
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { type ErrorCode, errorCodes, FanfareError } from '../protocol/codes.ts'
+import { errorCodes, FanfareError } from '../protocol/codes.ts'
 
 /** After a refusal that names no time, a client comes back no sooner than this. */
 const retryAfterMs = 1_000
@@ -22,10 +22,7 @@ export function answer(response: ServerResponse, status: number, body: object): 
 /** Answers with an error; one that may be retried says when (`Retry-After`, in seconds). */
 export function answerError(response: ServerResponse, error: FanfareError): void {
   const { status } = errorCodes[error.code]
-  if ((status === 429 || status === 503) && !response.headersSent) {
-    const waitMs = Number(error.details?.retry_after_ms ?? retryAfterMs)
-    response.setHeader('retry-after', Math.ceil(waitMs / 1000))
-  }
+  if (mayComeBack(status) && !response.headersSent) response.setHeader('retry-after', secondsUntil(error))
   answer(response, status, { error })
 }
 
@@ -38,9 +35,10 @@ export function answerNothingHere(request: IncomingMessage, response: ServerResp
 }
 
 /** Refuses to make a WebSocket of the connection, and ends it. */
-export function refuseUpgrade(tcp: Duplex, status: number, code: ErrorCode, message: string): void {
-  const body = JSON.stringify({ error: new FanfareError(code, message) })
-  const retryAfter = status === 503 ? `Retry-After: ${Math.ceil(retryAfterMs / 1000)}\r\n` : ''
+export function refuseUpgrade(tcp: Duplex, error: FanfareError): void {
+  const { status } = errorCodes[error.code]
+  const body = JSON.stringify({ error })
+  const retryAfter = mayComeBack(status) ? `Retry-After: ${secondsUntil(error)}\r\n` : ''
   tcp.on('error', () => {})
   // No timeout of HTTP's holds any more: who does not hang up himself would be kept for ever, and the server from closing.
   tcp.once('finish', () => tcp.destroy())
@@ -48,4 +46,12 @@ export function refuseUpgrade(tcp: Duplex, status: number, code: ErrorCode, mess
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\n${retryAfter}Content-Type: application/json\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   )
+}
+
+function mayComeBack(status: number): boolean {
+  return status === 429 || status === 503
+}
+
+function secondsUntil({ details }: FanfareError): number {
+  return Math.ceil(Number(details?.retry_after_ms ?? retryAfterMs) / 1000)
 }

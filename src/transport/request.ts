@@ -9,6 +9,11 @@ export function pathOf({ url = '/' }: IncomingMessage): string {
   return query < 0 ? url : url.slice(0, query)
 }
 
+/** The origin that the request names, to be told to the operator: of what no browser would send nothing reaches his terminal. */
+export function toldOrigin({ headers }: IncomingMessage): string | null {
+  return headers.origin?.replaceAll(/[^ -~]/g, '?') ?? null
+}
+
 /**
  * Whether the request comes from no browser page, from the server's own origin, or from one of `allowed` (exact match). Cookies are
  * never looked at, so this only guards what a page could do with a token that it holds.

@@ -1,16 +1,18 @@
 /** Sessions over WebSocket: this file is where bytes become commands, and frames become bytes (W1, S5). */
 import type { IncomingMessage } from 'node:http'
+import type { Socket as TcpSocket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer as Acceptor, type ServerOptions, type WebSocket } from 'ws'
 import type { Clock } from '../engine/clock.ts'
 import type { Engine } from '../engine/engine.ts'
 import { pingIntervalMs, type Session } from '../engine/session.ts'
 import type { Socket } from '../engine/socket.ts'
-import type { CloseCode } from '../protocol/codes.ts'
+import { type CloseCode, FanfareError } from '../protocol/codes.ts'
 import { type Frame, socketPath } from '../protocol/frames.ts'
+import type { TrustedProxies } from './address.ts'
 import { refuseUpgrade } from './http-error.ts'
 import { Owed } from './owed.ts'
-import { isAllowedOrigin, pathOf } from './request.ts'
+import { isAllowedOrigin, pathOf, toldOrigin } from './request.ts'
 
 /** A peer that has not answered a ping by then is dropped (S5). */
 const pongTimeoutMs = 10_000
@@ -23,19 +25,25 @@ const mostBufferedChunks = 1_024
 export class WebSocketServer {
   readonly #engine: Engine
   readonly #origins: readonly string[]
+  readonly #proxies: TrustedProxies
   readonly #acceptor: Acceptor
   readonly #connections = new Set<Connection>()
+  /** Of connections that have ended. */
+  readonly #ended: Traffic = { sentBytes: 0, receivedBytes: 0 }
   #whenEnded = () => {}
 
-  constructor(engine: Engine, origins: readonly string[]) {
+  constructor(engine: Engine, origins: readonly string[], proxies: TrustedProxies) {
     this.#engine = engine
     this.#origins = origins
+    this.#proxies = proxies
     // The types of ws lack the last three.
     const options: ServerOptions & { maxFragments: number; maxBufferedChunks: number; closeTimeout: number } = {
       noServer: true,
       clientTracking: false,
       // Compression costs memory for each session and leaks lengths of what stands beside a secret.
       perMessageDeflate: false,
+      // There are no subprotocols here, and `ws` would echo the first one that is offered, which may be somebody's secret.
+      handleProtocols: () => false,
       maxPayload: engine.config.limits.frameBytes,
       maxFragments: mostFragments,
       maxBufferedChunks: mostBufferedChunks,
@@ -46,25 +54,48 @@ export class WebSocketServer {
 
   /** Takes over an HTTP connection that asks to become a WebSocket, or refuses it. */
   upgrade(request: IncomingMessage, tcp: Duplex, head: Buffer): void {
-    if (this.#engine.draining) {
-      refuseUpgrade(tcp, 503, 'unavailable', 'this server is about to end: come back for the next one')
-    } else if (pathOf(request) !== socketPath) {
-      refuseUpgrade(tcp, 404, 'not_found', `a WebSocket is at ${socketPath} only`)
-    } else if (!isAllowedOrigin(request, this.#origins)) {
-      refuseUpgrade(tcp, 403, 'forbidden', 'pages of this origin may not connect: see --origins')
-    } else {
-      this.#acceptor.handleUpgrade(request, tcp, head, (webSocket) => this.#accept(webSocket, request, tcp))
+    const address = this.#proxies.clientOf(request)
+    const origin = toldOrigin(request)
+    try {
+      this.#requireWelcome(request, address)
+      this.#acceptor.handleUpgrade(request, tcp, head, (webSocket) => this.#accept(webSocket, address, origin, tcp))
+    } catch (cause) {
+      const error = this.#engine.toError(cause, 'making a connection a WebSocket')
+      const { code } = error
+      this.#engine.observer.refused({ where: 'upgrade', command: null, code, user: null, address, origin })
+      refuseUpgrade(tcp, error)
     }
   }
 
-  #accept(webSocket: WebSocket, { socket }: IncomingMessage, tcp: Duplex): void {
-    const connection = new Connection(webSocket, tcp, this.#engine.clock)
+  /** Throws why it is refused. */
+  #requireWelcome(request: IncomingMessage, address: string): void {
+    if (this.#engine.draining) {
+      throw new FanfareError('unavailable', 'this server is about to end: come back for the next one')
+    }
+    if (pathOf(request) !== socketPath) throw new FanfareError('not_found', `a WebSocket is at ${socketPath} only`)
+    this.#engine.requireRate(address)
+    if (!isAllowedOrigin(request, this.#origins)) {
+      throw new FanfareError('forbidden', 'pages of this origin may not connect: see --origins')
+    }
+  }
+
+  #accept(webSocket: WebSocket, address: string, origin: string | null, tcp: Duplex): void {
+    // What Node gives for an upgrade is the connection itself, and only its type says less.
+    const connection = new Connection(webSocket, tcp as TcpSocket, this.#engine.clock)
     this.#connections.add(connection)
     webSocket.once('close', () => {
       this.#connections.delete(connection)
+      connection.addTo(this.#ended)
       if (this.#connections.size === 0) this.#whenEnded()
     })
-    connection.begin(this.#engine.open(connection, socket.remoteAddress ?? ''))
+    connection.begin(this.#engine.open(connection, address, origin))
+  }
+
+  /** What all connections have carried since the start. */
+  get traffic(): Readonly<Traffic> {
+    const traffic = { ...this.#ended }
+    for (const connection of this.#connections) connection.addTo(traffic)
+    return traffic
   }
 
   /** Resolves when all connections have ended. Their sessions were closed before, so all that is awaited is the peers' goodbye. */
@@ -76,10 +107,15 @@ export class WebSocketServer {
   }
 }
 
+interface Traffic {
+  sentBytes: number
+  receivedBytes: number
+}
+
 /** One connection. Frames of one event-loop turn go out in one write, and whole, past `ws`, which would frame each anew. */
 class Connection implements Socket {
   readonly #webSocket: WebSocket
-  readonly #tcp: Duplex
+  readonly #tcp: TcpSocket
   readonly #clock: Clock
   /** What is written at the end of this turn. */
   #owed: Owed | null = null
@@ -87,7 +123,7 @@ class Connection implements Socket {
   #session: Session | null = null
   #cancelPing = () => {}
 
-  constructor(webSocket: WebSocket, tcp: Duplex, clock: Clock) {
+  constructor(webSocket: WebSocket, tcp: TcpSocket, clock: Clock) {
     this.#webSocket = webSocket
     this.#tcp = tcp
     this.#clock = clock
@@ -100,15 +136,21 @@ class Connection implements Socket {
       if (isBinary) session.receiveBinary()
       else session.receive(data.toString('utf8'))
     })
-    this.#webSocket.on('close', () => {
+    this.#webSocket.on('close', (code) => {
       this.#closing = true
       this.#cancelPing()
-      session.ended()
+      session.ended(code)
     })
     // ws closes the connection itself after an error of the peer's (1002, 1007, 1009), and tells of it by 'close'.
     this.#webSocket.on('error', () => {})
     this.#webSocket.on('pong', () => this.#pingLater(session))
     this.#pingLater(session)
+  }
+
+  /** Adds what it has carried so far. The socket counts it anyway, so nothing is counted for each write. */
+  addTo(traffic: Traffic): void {
+    traffic.sentBytes += this.#tcp.bytesWritten
+    traffic.receivedBytes += this.#tcp.bytesRead
   }
 
   get bufferedBytes(): number {
@@ -136,6 +178,7 @@ class Connection implements Socket {
   whenDrained(run: () => void): void {
     // What is queued in this turn must be written before it.
     setImmediate(() => {
+      if (this.#closing) return
       this.flush()
       // Node calls back when it, and so all before it, has been taken; without an error, if the connection lasts until then.
       this.#tcp.write(noBytes, (error) => {

@@ -112,7 +112,7 @@ class Street {
     expect(clock.waiting).toBe(this.#sessions.size + 2)
     for (const session of [...this.#sessions.keys(), this.#observer]) session.pair.cut()
     expect(engine.typing.size).toBe(0)
-    expect(clock.waiting).toBe(0)
+    expect(clock.waiting).toBe(1)
     expect(faults).toEqual([])
   }
 

@@ -94,7 +94,7 @@ test('M7, L2 get_users takes 100 users, and none at all', async () => {
   await using stage = await openStage()
   const session = await stage.connect(alice)
   const users = Array.from({ length: 101 }, (_, index): UserId => `user/u${index}`)
-  expect(await codeOf(session.command('get_users', { users }))).toBe('invalid_argument')
+  expect(await codeOf(session.command('get_users', { users }))).toBe('too_large')
   expect(await session.command('get_users', { users: users.slice(1) })).toEqual({ users: users.slice(1).map(nobody) })
   expect(await session.command('get_users', { users: [] })).toEqual({ users: [] })
 })

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { commandNames } from '../../src/cli/commands.ts'
 import { help } from '../../src/cli/help.ts'
 import { runCommand } from './command.ts'
 import { temporaryFolder } from './temporary-folder.ts'
@@ -43,7 +44,7 @@ test.each([[['--help']], [['help']], [['-h']]])(
   },
 )
 
-test.each(['serve', 'dev'] as const)('CLI fanfare %s --help is its help, whatever else is given', async (command) => {
+test.each(commandNames)('CLI fanfare %s --help is its help, whatever else is given', async (command) => {
   expect(await runCommand([command, '--port', 'x', '--help'])).toEqual({
     code: 0,
     stdout: `${help(command)}\n`,
@@ -72,12 +73,14 @@ describe('what is asked for wrongly', () => {
     {
       what: 'an unknown command',
       args: ['sreve'],
-      says: 'unknown command "sreve": it is one of serve, dev and help; see fanfare --help',
+      says:
+        'unknown command "sreve": it is one of serve, dev, token, rotate, disconnect, backup, doctor and help; ' +
+        'see fanfare --help',
     },
     {
       what: 'an option before the command',
       args: ['--port', '0', 'serve'],
-      says: 'a command comes first, serve or dev, and its options after it; see fanfare --help',
+      says: 'a command comes first, such as serve, and its options after it; see fanfare --help',
     },
     { what: 'an unknown option', args: ['serve', '--prot=0'], says: 'unknown option --prot; see fanfare serve --help' },
     {

@@ -28,6 +28,18 @@ export interface CommandOptions {
   readonly node?: string
 }
 
+/** The lines of standard output that are the log's, and those that are for a person. */
+export function linesOf(stdout: string): {
+  readonly log: Readonly<Record<string, unknown>>[]
+  readonly plain: string[]
+} {
+  const lines = stdout.split('\n').slice(0, -1)
+  return {
+    log: lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line)),
+    plain: lines.filter((line) => !line.startsWith('{')),
+  }
+}
+
 /** Starts the command; the test's end kills it, if it still runs. */
 export function startCommand(args: readonly string[], options: CommandOptions = {}): RunningCommand {
   return startNode([bin, ...args], options)

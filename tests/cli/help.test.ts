@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
+import { type Command, commandNames, commands } from '../../src/cli/commands.ts'
 import { defaultsOf, help } from '../../src/cli/help.ts'
-import { type Command, optionsOf, variableOf } from '../../src/cli/options.ts'
+import { allOptions, optionsOf, variableOf } from '../../src/cli/options.ts'
 import { secrets } from '../../src/cli/secrets.ts'
 
 const bothCommands: readonly Command[] = ['serve', 'dev']
@@ -44,6 +45,50 @@ describe.each<[Command | null, readonly Command[]]>([
       expect(help(command)).toContain(`${secret.variable} or ${secret.variable}_FILE  `)
     }
   })
+})
+
+test('CLI the help of all has every command, and every option of every command', () => {
+  const lines = help(null).split('\n')
+  for (const name of commandNames) {
+    const { help: about, operand } = commands[name]
+    const usage = operand ? `${name} ${operand.placeholder}` : name
+    expect(lines).toContain(`  ${usage.padEnd(17)}${about}`)
+    expect(about).toMatch(/^[A-Z].*[.]$/)
+  }
+  for (const { name } of allOptions) expect(lines.filter((line) => line.startsWith(`  --${name} `))).toHaveLength(1)
+})
+
+test.each(commandNames)('CLI the help of %s has its usage, its options and its secrets, and no others', (name) => {
+  const { operand, secrets } = commands[name]
+  const text = help(name)
+  expect(text).toContain(`Usage: fanfare ${name} ${operand ? `${operand.placeholder} ` : ''}[OPTION…]`)
+  expect([...text.matchAll(/^ {2}--(\S+) /gm)].map(([, option]) => option)).toEqual(
+    optionsOf(name).map((option) => option.name),
+  )
+  expect([...text.matchAll(/^ {2}(\w+) or \w+_FILE /gm)].map(([, variable]) => variable)).toEqual(
+    secrets.map(({ variable }) => variable),
+  )
+})
+
+test('CLI docs/commands.md says of every command what it does and takes, just as the tables have it', () => {
+  const page = readFileSync(new URL('../../docs/commands.md', import.meta.url), 'utf8')
+  const commandRows = commandNames.map((name) => {
+    const { help, operand } = commands[name]
+    return [`\`fanfare ${name}${operand ? ` ${operand.placeholder}` : ''}\``, help]
+  })
+  const optionRows = allOptions
+    .filter(({ commands }) => !commands.includes('serve'))
+    .map((option) => [
+      `\`--${option.name}${option.kind.placeholder ? ` ${option.kind.placeholder}` : ''}\``,
+      option.commands.join(', '),
+      option.commandLineOnly ? 'none' : `\`${variableOf(option)}\``,
+      defaultsOf(option, option.commands),
+      option.help,
+    ])
+  expect(tableBelow(page, '# Commands')).toBe(table(['Command', 'What it does'], commandRows))
+  expect(tableBelow(page, '## Options')).toBe(
+    table(['Option', 'Of', 'Variable', 'Default', 'What it does'], optionRows),
+  )
 })
 
 test('CLI the help says what is otherwise with dev', () => {

@@ -140,7 +140,7 @@ test('S2 a token secret has 32 bytes or more, counted as UTF-8, and a shorter on
   )
 })
 
-test.each(['two words', 'line\nbreak', 'schlüssel', ' '])(
+test.each(['two words', 'tab\there', 'schlüssel', ' ', ',', 'good,not good', 'nul\0'])(
   'CLI an API key that no header can carry is refused: %j',
   (key) => {
     using folder = temporaryFolder()

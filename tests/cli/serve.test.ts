@@ -5,33 +5,9 @@ import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import { SignJWT } from 'jose'
 import { describe, expect, test } from 'vitest'
-import { type CommandOptions, type RunningCommand, runCommand, startCommand, startNode } from './command.ts'
+import { linesOf, runCommand, startCommand, startNode } from './command.ts'
+import { call, startServer, urlOf } from './running-server.ts'
 import { temporaryFolder } from './temporary-folder.ts'
-
-/** The address that the command says it listens on. */
-async function urlOf(command: RunningCommand): Promise<string> {
-  return (await command.line('listening on ')).replace(/^.*listening on /, '')
-}
-
-/** A server on a free port, and where it listens. The test's end kills it. */
-async function startServer(data: string, args: readonly string[] = [], options: CommandOptions = {}) {
-  const command = startCommand(['serve', '--port=0', '--data', data, ...args], options)
-  const url = await urlOf(command)
-  return { ...command, url, port: Number(new URL(url).port) }
-}
-
-/** Calls a command over HTTP (W7). */
-async function call(url: string, name: string, bearer: string, args: object = {}) {
-  const answer = await fetch(`${url}/v2/${name}`, {
-    method: 'POST',
-    headers: { Authorization: `Bearer ${bearer}`, 'Content-Type': 'application/json' },
-    body: JSON.stringify(args),
-  })
-  return {
-    status: answer.status,
-    body: (await answer.json()) as { result?: Record<string, unknown>; error?: { code: string } },
-  }
-}
 
 /** Asks as the demo page does; gives the status. */
 async function askForToken(url: string): Promise<number> {
@@ -60,7 +36,10 @@ describe('a server that starts', () => {
       expect(server.url).toMatch(/^http:\/\/127\.0\.0\.1:[1-9]\d*$/)
       expect((await call(server.url, 'get_user_channel', 'no token')).status).toBe(401)
       server.process.kill(signal)
-      expect(await server.ended).toEqual({ code: 0, stdout: `Fanfare is listening on ${server.url}\n`, stderr: '' })
+      const { code, stdout, stderr } = await server.ended
+      const { plain, log } = linesOf(stdout)
+      expect({ code, plain, stderr }).toEqual({ code: 0, plain: [`Fanfare is listening on ${server.url}`], stderr: '' })
+      expect(log.map(({ event }) => event)).toEqual(['started', 'refused', 'draining', 'stopped'])
     },
   )
 
@@ -81,7 +60,7 @@ describe('a server that starts', () => {
     command.process.kill('SIGINT')
     const ending = await command.ended
     expect(ending).toMatchObject({ code: 0, stderr: '' })
-    expect(ending.stdout.split('\n')).toHaveLength(3)
+    expect(linesOf(ending.stdout).plain).toHaveLength(2)
     expect(readdirSync(folder.path)).toEqual(['data'])
   })
 
@@ -226,6 +205,15 @@ describe('what keeps a server from starting', () => {
     expect((await call(server.url, 'get_user_channel', 'no token')).status).toBe(401)
     await using second = await startServer(folder.in('second'))
     expect(second.port).not.toBe(server.port)
+  })
+
+  test('CLI a taken port for the metrics is told as that, and nothing is left open', async () => {
+    using folder = temporaryFolder()
+    await using server = await startServer(folder.in('first'))
+    const args = ['--port=0', `--metrics-port=${server.port}`, '--data', folder.in('second')]
+    expect(await refusal(args)).toBe(
+      `127.0.0.1:${server.port} is taken by another program; end that one, or choose another port with --metrics-port (0 takes a free one)`,
+    )
   })
 
   test('CLI an address of another machine is one line on stderr and exit code 2', async () => {

@@ -1,7 +1,8 @@
-import { readdirSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { serverOptions } from '../../src/cli/server-options.ts'
 import { defaultConfig, defaultLimits, type Limits, noLimits } from '../../src/engine/config.ts'
+import { OperatorError } from '../../src/engine/operator-error.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 
 test('CLI without options the server has the defaults of the contract', () => {
@@ -10,11 +11,16 @@ test('CLI without options the server has the defaults of the contract', () => {
     host: '127.0.0.1',
     port: 8080,
     dataFolder: folder.in('data'),
-    tokenSecret: expect.stringMatching(/^[\w-]{43}$/),
-    apiKey: expect.stringMatching(/^[\w-]{43}$/),
+    tokenTrust: { secret: expect.stringMatching(/^[\w-]{43}$/), jwksUrl: null, issuer: null, audiences: [] },
+    apiKeys: [expect.stringMatching(/^[\w-]{43}$/)],
+    brokerUrl: null,
     origins: [],
+    trustedProxies: [],
     config: defaultConfig,
     demo: false,
+    metrics: null,
+    tls: null,
+    log: expect.objectContaining({ level: 'info' }),
   })
   expect(readdirSync(folder.in('data')).sort()).toEqual(['api-key', 'token-secret'])
 })
@@ -33,15 +39,61 @@ test('CLI every other option reaches the server', () => {
     '--host=::',
     '--port=81',
     '--origins=https://a.example',
+    '--trusted-proxies=10.0.0.0/8',
     '--listeners',
     '--conversations=backend',
+    '--log-level=error',
+    '--metrics-host=::1',
+    '--metrics-port=82',
+    '--tls-cert=/cert',
+    '--tls-key=/key',
   ]
   expect(serverOptions('serve', args, {})).toMatchObject({
     host: '::',
     port: 81,
     origins: ['https://a.example'],
+    trustedProxies: ['10.0.0.0/8'],
     config: { listeners: true, conversations: 'backend' },
+    log: { level: 'error' },
+    metrics: { host: '::1', port: 82 },
+    tls: { cert: '/cert', key: '/key' },
   })
+})
+
+const jwksUrl = 'https://auth.example.com/jwks.json'
+
+test('S2 with a JWKS a token secret counts only where it was given, and dev has one for its page', () => {
+  using folder = temporaryFolder()
+  const args = ['--data', folder.path, '--jwks-url', jwksUrl, '--token-issuer=https://a', '--token-audience=chat,web']
+  const trust = { secret: null, jwksUrl, issuer: 'https://a', audiences: ['chat', 'web'] }
+  expect(serverOptions('serve', args, {}).tokenTrust).toEqual(trust)
+  expect(readdirSync(folder.path)).toEqual(['api-key'])
+  const secret = 'x'.repeat(32)
+  expect(serverOptions('serve', args, { FANFARE_TOKEN_SECRET: secret }).tokenTrust).toEqual({ ...trust, secret })
+  writeFileSync(folder.in('given'), `${secret}\n`)
+  const fromFile = serverOptions('serve', args, { FANFARE_TOKEN_SECRET_FILE: folder.in('given') })
+  expect(fromFile.tokenTrust).toEqual({ ...trust, secret })
+  expect(() => serverOptions('serve', args, { FANFARE_TOKEN_SECRET: 'short' })).toThrow('needs 32 or more')
+
+  const made = serverOptions('dev', args, {}).tokenTrust.secret
+  expect(made).toMatch(/^[\w-]{43}$/)
+  // One that is kept from before there was a JWKS was not asked for either.
+  expect(serverOptions('serve', args, {}).tokenTrust).toEqual(trust)
+})
+
+test('CLI several API keys reach the server, wherever they come from', () => {
+  using folder = temporaryFolder()
+  const keys = (environment: Record<string, string>) =>
+    serverOptions('serve', ['--data', folder.path], environment).apiKeys
+  const [kept] = keys({})
+  expect(keys({ FANFARE_API_KEY: 'old,new' })).toEqual(['old', 'new'])
+  expect(keys({ FANFARE_API_KEY: ' old , new ,' })).toEqual(['old', 'new'])
+  for (const text of ['old\nnew', 'old\r\nnew\r\n', '\nold,new\n\n']) {
+    writeFileSync(folder.in('given'), text)
+    expect(keys({ FANFARE_API_KEY_FILE: folder.in('given') })).toEqual(['old', 'new'])
+  }
+  writeFileSync(folder.in('api-key'), `${kept}\nnew\n`)
+  expect(keys({})).toEqual([kept, 'new'])
 })
 
 const limitFlags: Readonly<Record<keyof Limits, string>> = {
@@ -55,6 +107,14 @@ const limitFlags: Readonly<Record<keyof Limits, string>> = {
   pageLength: '--max-page-length',
   listenersPerUser: '--max-listeners-per-user',
   typingWatchesPerSession: '--max-typing-watches-per-session',
+  commandsPerSecond: '--max-commands-per-second',
+  commandsBurst: '--max-commands-burst',
+  messagesPerSecond: '--max-messages-per-second',
+  messagesBurst: '--max-messages-burst',
+  typingPerSecond: '--max-typing-per-second',
+  typingBurst: '--max-typing-burst',
+  sessionsPerSecondPerAddress: '--max-sessions-per-second-per-address',
+  sessionsBurstPerAddress: '--max-sessions-burst-per-address',
 }
 
 test.each(Object.entries(limitFlags))(
@@ -76,4 +136,14 @@ test('L4 --no-limits turns all limits off, whatever else is said', () => {
   expect(limits(['--no-limits', '--max-participants=3'])).toEqual(noLimits)
   expect(limits([], { FANFARE_NO_LIMITS: '1' })).toEqual(noLimits)
   expect(limits(['--no-limits=0'], { FANFARE_NO_LIMITS: '1' })).toEqual(defaultLimits)
+})
+
+test('CLI a broker is refused with the embedded database, which is for one server, before anything is made', () => {
+  using folder = temporaryFolder()
+  const read = () => serverOptions('serve', ['--data', folder.in('data'), '--broker-url=nats://nats'], {})
+  expect(read).toThrow(OperatorError)
+  expect(read).toThrow(
+    /^the embedded database is for one server alone, .* leave --broker-url and FANFARE_BROKER_URL out$/,
+  )
+  expect(readdirSync(folder.path)).toEqual([])
 })

@@ -1,8 +1,12 @@
+import { writeFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { type Command, optionsOf, variableOf } from '../../src/cli/options.ts'
-import { readSettings } from '../../src/cli/settings.ts'
+import type { Command } from '../../src/cli/commands.ts'
+import type { Environment } from '../../src/cli/environment.ts'
+import { optionsOf, variableOf } from '../../src/cli/options.ts'
+import { readAsked, readSettings } from '../../src/cli/settings.ts'
 import { defaultLimits } from '../../src/engine/config.ts'
 import { OperatorError } from '../../src/engine/operator-error.ts'
+import { temporaryFolder } from './temporary-folder.ts'
 
 /** Two texts that differ from each other and from the default, and what they mean, for each option of the table. */
 const samples: Readonly<
@@ -11,13 +15,23 @@ const samples: Readonly<
   host: ['::1', '::1', '127.0.0.2', '127.0.0.2'],
   port: ['0', 0, '65535', 65_535],
   data: ['/a', '/a', 'b c', 'b c'],
+  'broker-url': ['nats://a', 'nats://a', 'tls://b:4333,tls://c', 'tls://b:4333,tls://c'],
   origins: ['https://a.example', ['https://a.example'], 'http://b.example:81', ['http://b.example:81']],
+  'trusted-proxies': ['127.0.0.1', ['127.0.0.1'], '::1, 10.0.0.0/8', ['::1', '10.0.0.0/8']],
+  'jwks-url': ['https://a.example/keys', 'https://a.example/keys', 'http://[::1]:8080/', 'http://[::1]:8080/'],
+  'token-issuer': ['https://a.example/', 'https://a.example/', 'b c', 'b c'],
+  'token-audience': ['chat', ['chat'], 'a, b', ['a', 'b']],
+  'tls-cert': ['/a', '/a', 'b c', 'b c'],
+  'tls-key': ['/a', '/a', 'b c', 'b c'],
   listeners: ['1', true, '0', false],
   conversations: ['backend', 'backend', 'everyone', 'everyone'],
   'retention-days': ['7', 7, '0', 0],
   'queue-bytes': ['7', 7, '0', 0],
   'queues-bytes': ['7', 7, '0', 0],
   'drain-ms': ['7', 7, '0', 0],
+  'log-level': ['debug', 'debug', 'silent', 'silent'],
+  'metrics-port': ['7', 7, '0', 0],
+  'metrics-host': ['::1', '::1', '127.0.0.2', '127.0.0.2'],
   'no-limits': ['true', true, 'false', false],
   ...Object.fromEntries(limitNames().map((name) => [name, ['7', 7, '0', 0]])),
 }
@@ -63,9 +77,10 @@ describe.each(optionsOf('serve'))('--$name', (option) => {
   })
 
   test('CLI a bad value is told with what was given and what is taken', () => {
-    const flawed = option.name === 'origins' ? '*' : ''
+    const flawed = ['origins', 'trusted-proxies'].includes(option.name) ? '*' : ''
+    const was = option.isSecret ? 'is something else' : `is ${JSON.stringify(flawed)}`
     expect(complaint(() => readSettings('serve', [`--${option.name}=${flawed}`], {}))).toBe(
-      `--${option.name} is ${JSON.stringify(flawed)}, but it takes ${option.kind.takes}; see fanfare serve --help`,
+      `--${option.name} ${was}, but it takes ${option.kind.takes}; see fanfare serve --help`,
     )
   })
 })
@@ -75,13 +90,23 @@ test('CLI the names of the variables are these, and no others', () => {
     'FANFARE_HOST',
     'FANFARE_PORT',
     'FANFARE_DATA',
+    'FANFARE_BROKER_URL',
     'FANFARE_ORIGINS',
+    'FANFARE_TRUSTED_PROXIES',
+    'FANFARE_JWKS_URL',
+    'FANFARE_TOKEN_ISSUER',
+    'FANFARE_TOKEN_AUDIENCE',
+    'FANFARE_TLS_CERT',
+    'FANFARE_TLS_KEY',
     'FANFARE_LISTENERS',
     'FANFARE_CONVERSATIONS',
     'FANFARE_RETENTION_DAYS',
     'FANFARE_QUEUE_BYTES',
     'FANFARE_QUEUES_BYTES',
     'FANFARE_DRAIN_MS',
+    'FANFARE_LOG_LEVEL',
+    'FANFARE_METRICS_PORT',
+    'FANFARE_METRICS_HOST',
     'FANFARE_NO_LIMITS',
     'FANFARE_MAX_FRAME_BYTES',
     'FANFARE_MAX_BODY_BYTES',
@@ -93,6 +118,14 @@ test('CLI the names of the variables are these, and no others', () => {
     'FANFARE_MAX_PAGE_LENGTH',
     'FANFARE_MAX_LISTENERS_PER_USER',
     'FANFARE_MAX_TYPING_WATCHES_PER_SESSION',
+    'FANFARE_MAX_COMMANDS_PER_SECOND',
+    'FANFARE_MAX_COMMANDS_BURST',
+    'FANFARE_MAX_MESSAGES_PER_SECOND',
+    'FANFARE_MAX_MESSAGES_BURST',
+    'FANFARE_MAX_TYPING_PER_SECOND',
+    'FANFARE_MAX_TYPING_BURST',
+    'FANFARE_MAX_SESSIONS_PER_SECOND_PER_ADDRESS',
+    'FANFARE_MAX_SESSIONS_BURST_PER_ADDRESS',
   ])
 })
 
@@ -181,16 +214,33 @@ test.each([
   ['host', 'http://127.0.0.1'],
   ['conversations', 'Backend'],
   ['conversations', 'toString'],
+  ['trusted-proxies', 'proxy.example.com'],
+  ['trusted-proxies', '10.0.0.0/33'],
+  ['trusted-proxies', '::1/129'],
+  ['trusted-proxies', '0.0.0.0/0'],
+  ['trusted-proxies', '::/0'],
+  ['trusted-proxies', '10.0.0.0/8/8'],
+  ['trusted-proxies', '10.0.0/8'],
+  ['trusted-proxies', 'fe80::1%eth0'],
+  ['trusted-proxies', '127.0.0.1,*'],
+  ['jwks-url', 'auth.example.com/jwks.json'],
+  ['jwks-url', 'file:///etc/jwks.json'],
+  ['jwks-url', 'https://user:password@auth.example.com/jwks.json'],
+  ['jwks-url', 'https://auth.example.com/#keys'],
+  ['jwks-url', ' https://auth.example.com/'],
+  ['token-issuer', 'two\nlines'],
+  ['token-audience', ' ,'],
+  ['token-audience', 'a,b\0'],
   ['max-frame-bytes', '64k'],
   ['max-frame-bytes', '9007199254740993'],
   ['max-participants', '-5'],
 ])('CLI --%s refuses %s', (name, text) => {
   expect(complaint(() => readSettings('serve', [`--${name}`, text], {}))).toContain(
-    `--${name} is "${text}", but it takes`,
+    `--${name} is ${JSON.stringify(text)}, but it takes`,
   )
   const variable = variableOf({ name })
   expect(complaint(() => readSettings('serve', [], { [variable]: text }))).toContain(
-    `${variable} is "${text}", but it takes`,
+    `${variable} is ${JSON.stringify(text)}, but it takes`,
   )
 })
 
@@ -215,6 +265,82 @@ test.each<[Command, readonly string[], string]>([
   expect(complaint(() => readSettings(command, args, {}))).toBe(message)
 })
 
+test.each([
+  [['alice'], 'user/alice'],
+  [['user/alice'], 'user/alice'],
+  [['--ttl', '60', 'a.b@c:d~e-f_g'], 'user/a.b@c:d~e-f_g'],
+  [['--', '-x'], 'user/-x'],
+])('CLI a user may be named with or without user/, before or behind options: %j', (args, user) => {
+  expect(readAsked('token', args, {}).operand).toBe(user)
+})
+
+test.each<[Command, readonly string[], string]>([
+  ['token', [], "fanfare token needs USER: a user's id,"],
+  ['token', ['alice', 'bob'], 'fanfare token takes one USER, and not "bob" besides'],
+  ['rotate', ['user/'], 'USER is "user/", but it takes'],
+  ['rotate', ['a/b'], 'USER is "a/b", but it takes'],
+  ['disconnect', ['user/user/a'], 'USER is "user/user/a", but it takes'],
+  ['disconnect', ['a b'], 'USER is "a b", but it takes'],
+  ['backup', [], 'fanfare backup needs FILE: the path of a file that is not there yet'],
+  ['backup', [''], 'FILE is "", but it takes'],
+  ['doctor', ['a'], 'fanfare doctor takes options only, not "a"'],
+  ['token', ['a', '--port=1'], 'unknown option --port'],
+  ['token', ['a', '--ttl=0'], '--ttl is "0", but it takes'],
+  ['token', ['a', '--ttl=31536001'], '--ttl is "31536001", but it takes'],
+  ['rotate', ['a', '--url=ftp://a'], '--url is "ftp://a", but it takes'],
+  ['rotate', ['a', '--url=http://key@a'], '--url is "http://key@a", but it takes'],
+])('CLI fanfare %s %j is refused', (command, args, message) => {
+  expect(complaint(() => readAsked(command, args, {}))).toContain(message)
+})
+
+test('CLI what is meant for one call comes from the command line alone', () => {
+  const environment = { FANFARE_TTL: '5', FANFARE_REVOKE: '1' }
+  expect(readAsked('token', ['alice'], environment).settings.ttl).toBe(3_600)
+  expect(readAsked('rotate', ['alice'], environment).settings.revoke).toBe(false)
+})
+
 test('CLI of an option that is given twice the last counts', () => {
   expect(readSettings('serve', ['--port', '80', '--port=81'], {}).port).toBe(81)
+})
+
+describe('an option that may hold a secret', () => {
+  const secret = 'nats://fanfare:hush@nats'
+  const read = (environment: Environment, ...args: readonly string[]) =>
+    readSettings('serve', args, environment).brokerUrl
+
+  test('CLI it comes from its variable, or from the file that the one with _FILE names', () => {
+    using folder = temporaryFolder()
+    writeFileSync(folder.in('given'), `${secret}\n`)
+    expect(read({ FANFARE_BROKER_URL: secret })).toBe(secret)
+    expect(read({ FANFARE_BROKER_URL: '', FANFARE_BROKER_URL_FILE: folder.in('given') })).toBe(secret)
+    expect(read({ FANFARE_BROKER_URL_FILE: folder.in('given') }, '--broker-url=nats://a')).toBe('nats://a')
+    expect(complaint(() => read({ FANFARE_BROKER_URL: secret, FANFARE_BROKER_URL_FILE: folder.in('given') }))).toBe(
+      'FANFARE_BROKER_URL and FANFARE_BROKER_URL_FILE are both set; unset one of them',
+    )
+    expect(complaint(() => read({ FANFARE_BROKER_URL_FILE: folder.in('gone') }))).toBe(
+      `FANFARE_BROKER_URL_FILE names ${folder.in('gone')}, which can't be read (ENOENT); name a readable file of text`,
+    )
+  })
+
+  test.each([secret, 'nats://t0ken@nats', `nats://a,${secret}`, 'http://fanfare:hush@nats'])(
+    'CLI with a secret in it the command line does not take it: %s',
+    (url) => {
+      expect(complaint(() => read({}, `--broker-url=${url}`))).toBe(
+        '--broker-url holds a secret, which whoever lists the processes sees; ' +
+          'set FANFARE_BROKER_URL or FANFARE_BROKER_URL_FILE; see fanfare serve --help',
+      )
+    },
+  )
+
+  test('CLI a bad value of it is not repeated, wherever it was said', () => {
+    using folder = temporaryFolder()
+    writeFileSync(folder.in('given'), 'hush')
+    const complaints = [
+      complaint(() => read({}, '--broker-url=hush')),
+      complaint(() => read({ FANFARE_BROKER_URL: 'hush' })),
+      complaint(() => read({ FANFARE_BROKER_URL_FILE: folder.in('given') })),
+    ]
+    for (const each of complaints) expect(each).not.toContain('hush')
+    expect(complaints[2]).toContain(`the secret in ${folder.in('given')} (FANFARE_BROKER_URL_FILE) is something else`)
+  })
 })

@@ -314,3 +314,13 @@ test("C6 an own message's event carries the client_id that its reply has, be it 
     expect(await alice.events.next()).toMatchObject({ record: { id: message.id, client_id: message.client_id } })
   }
 })
+
+test('C6, L3 calls that are far too many at once are all done in their time, and the session stays', async () => {
+  await using server = await startServer({ limits: { commandsPerSecond: 1_000, commandsBurst: 50 } })
+  using alice = await join(server, 'alice')
+  const states: string[] = []
+  alice.chat.onState(({ status }) => states.push(status))
+  const counts = await Promise.all(Array.from({ length: 900 }, () => alice.chat.getUnreadCount()))
+  expect(counts).toEqual(Array(900).fill({ conversation: 0, message: 0 }))
+  expect(states).not.toContain('waiting')
+})

@@ -209,6 +209,48 @@ test('C6 a send that is rate_limited goes out again when the server says, and al
   await Promise.all([...calls, behind])
 })
 
+test('C6 100 calls are on their way at first, and one more for each that is done', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const calls = Array.from({ length: 110 }, () => chat.getUnreadCount())
+  const nothing = { conversation: 0, message: 0 }
+  const ids: (number | undefined)[] = []
+  for (const _ of Array(100)) ids.push((await session.command('get_unread_count')).id)
+  await caughtUp(chat, session)
+  expect(session.unread).toEqual([])
+  session.reply(ids.shift(), nothing)
+  for (const _ of Array(2)) ids.push((await session.command('get_unread_count')).id)
+  await caughtUp(chat, session)
+  expect(session.unread).toEqual([])
+  for (const id of ids.splice(0)) session.reply(id, nothing)
+  for (const _ of Array(8)) session.reply((await session.command('get_unread_count')).id, nothing)
+  await Promise.all(calls)
+})
+
+test('C6 after rate_limited calls go out one at a time, and with each that is done one more', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  using opened = await openSession(server, { queueLimit: 10 })
+  const { chat, session } = opened
+  const calls = Array.from({ length: 8 }, () => chat.getUnreadCount())
+  const nothing = { conversation: 0, message: 0 }
+  for (const _ of calls)
+    session.fail((await session.command('get_unread_count')).id, 'rate_limited', { retry_after_ms: 20 })
+  await caughtUp(chat, session)
+  vi.advanceTimersByTime(20)
+  for (const count of [1, 2, 4]) {
+    const sent = []
+    for (let index = 0; index < count; index++) sent.push((await session.command('get_unread_count')).id)
+    await caughtUp(chat, session)
+    expect([count, session.unread]).toEqual([count, []])
+    for (const id of sent) session.reply(id, nothing)
+  }
+  session.reply((await session.command('get_unread_count')).id, nothing)
+  expect(await Promise.all(calls)).toEqual(Array(8).fill(nothing))
+})
+
 test('C6 of several who ask to be left alone the longest counts, also into the next session', async () => {
   await using server = await ScriptedServer.start()
   holdTime()

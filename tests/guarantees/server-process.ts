@@ -1,4 +1,6 @@
 /** A whole server as a process of its own, for whoever kills it, starves it, or lets its disk fail. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { SignJWT } from 'jose'
 import type { ErrorBody } from '../../src/protocol/codes.ts'
 import type { Args, CommandName, Result } from '../../src/protocol/commands.ts'
@@ -22,14 +24,21 @@ export type Answer<R> =
   | { readonly error: ErrorBody; readonly result?: never }
 
 export class ServerProcess implements AsyncDisposable {
-  readonly url: string
+  /** Where it listens, once it does; an empty text before. */
+  url = ''
+  /** Resolves when it listens. Rejects, with what it said, where it ends before. */
+  readonly listening: Promise<void>
   readonly ended: Promise<Ending>
   readonly #command: RunningCommand
 
-  constructor(url: string, command: RunningCommand) {
-    this.url = url
+  constructor(command: RunningCommand) {
     this.ended = command.ended
     this.#command = command
+    this.listening = command.line('listening on ').then((line) => {
+      this.url = line.replace(/^.*listening on /, '')
+    })
+    // Whoever kills it early may not wait for it.
+    this.listening.catch(() => {})
   }
 
   get pid(): number {
@@ -37,13 +46,8 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   /** Does a command over HTTP as `user`. Rejects where there is no answer. */
-  async call<N extends CommandName>(user: UserId, command: N, args: Args<N>): Promise<Answer<Result<N>>> {
-    const response = await fetch(`${this.url}/v2/${command}`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${apiKey}`, 'fanfare-as': user },
-      body: JSON.stringify(args),
-    })
-    return (await response.json()) as Answer<Result<N>>
+  call<N extends CommandName>(user: UserId, command: N, args: Args<N>): Promise<Answer<Result<N>>> {
+    return call(this.url, user, command, args)
   }
 
   /** The same where it must succeed. */
@@ -59,6 +63,14 @@ export class ServerProcess implements AsyncDisposable {
     return this.ended
   }
 
+  /** Stops it where it stands, each thread at its next step outside the system: what it had asked of that is done. Linux only. */
+  async freeze(): Promise<void> {
+    this.#command.process.kill('SIGSTOP')
+    const tasks = `/proc/${this.pid}/task`
+    const moves = (task: string) => !/\) [Tt] /.test(readFileSync(join(tasks, task, 'stat'), 'utf8'))
+    while (readdirSync(tasks).some(moves)) await new Promise(setImmediate)
+  }
+
   /** Ends it at once, as a crash does. */
   kill(): Promise<Ending> {
     this.#command.process.kill('SIGKILL')
@@ -70,34 +82,47 @@ export class ServerProcess implements AsyncDisposable {
   }
 }
 
+/** Does a command over HTTP as `user`, on whichever server listens there. Rejects where there is no answer. */
+export async function call<N extends CommandName>(
+  url: string,
+  user: UserId,
+  command: N,
+  args: Args<N>,
+): Promise<Answer<Result<N>>> {
+  const response = await fetch(`${url}/v2/${command}`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${apiKey}`, 'fanfare-as': user },
+    body: JSON.stringify(args),
+  })
+  return (await response.json()) as Answer<Result<N>>
+}
+
 /**
- * Starts `fanfare serve` on a data folder; the test's end kills it. Rejects, with what it said, where it ends before it listens. Limits of
- * number are off, for the load of a test comes from one address.
+ * Begins to start `fanfare serve` on a data folder; the test's end kills it. Limits of number are off, for the load of a test comes from
+ * one address.
  */
-export async function startServerProcess(
+export function spawnServer(
   data: string,
   { port = 0, under = [], args = [] }: ServerProcessOptions = {},
-): Promise<ServerProcess> {
-  const [program, ...rest] = [
-    ...under,
-    process.execPath,
-    bin,
-    'serve',
-    `--port=${port}`,
-    '--data',
-    data,
-    '--no-limits',
-    ...args,
-  ]
-  const command = startNode(rest, {
-    node: program as string,
-    env: { FANFARE_API_KEY: apiKey, FANFARE_TOKEN_SECRET: tokenSecret },
-  })
+): ServerProcess {
+  const serve = [bin, 'serve', `--port=${port}`, '--data', data, '--no-limits', ...args]
+  const [program, ...rest] = [...under, process.execPath, ...serve]
+  return new ServerProcess(
+    startNode(rest, {
+      node: program as string,
+      env: { FANFARE_API_KEY: apiKey, FANFARE_TOKEN_SECRET: tokenSecret },
+    }),
+  )
+}
+
+/** The same, and waits until it listens. Rejects, with what it said, where it ends before. */
+export async function startServerProcess(data: string, options?: ServerProcessOptions): Promise<ServerProcess> {
+  const server = spawnServer(data, options)
   try {
-    const url = (await command.line('listening on ')).replace(/^.*listening on /, '')
-    return new ServerProcess(url, command)
+    await server.listening
+    return server
   } catch (error) {
-    await command[Symbol.asyncDispose]()
+    await server[Symbol.asyncDispose]()
     throw error
   }
 }

@@ -4,6 +4,7 @@ import type { EventFrame } from '../../src/protocol/frames.ts'
 import type { ConversationId } from '../../src/protocol/ids.ts'
 import { connect, open, type RawSession } from '../../src/testing/raw-session.ts'
 import { startServer } from '../../src/testing/start-server.ts'
+import { sendBytes } from './raw-tcp.ts'
 
 const badRequest = { code: 4400, reason: 'bad_request' }
 
@@ -114,6 +115,25 @@ describe('frames from a client', () => {
     expect(session.webSocket.extensions).toBe('')
   })
 
+  it('W1 there are no subprotocols: none of those that are offered is chosen, or told again', async () => {
+    await using server = await startServer()
+    for (const offered of ['chat', 'secret-of-somebody, chat']) {
+      const head = [
+        'GET /v2/socket HTTP/1.1',
+        'Host: a',
+        'Upgrade: websocket',
+        'Connection: Upgrade',
+        'Sec-WebSocket-Version: 13',
+        'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
+        `Sec-WebSocket-Protocol: ${offered}`,
+      ]
+      await using tcp = await sendBytes(server, `${head.join('\r\n')}\r\n\r\n`)
+      const answer = await tcp.until('\r\n\r\n')
+      expect(answer).toMatch(/^HTTP\/1\.1 101 /)
+      expect(answer).not.toMatch(/websocket-protocol|secret/i)
+    }
+  })
+
   it('W1 what breaks WebSocket itself ends that session alone', async () => {
     await using server = await startServer()
     await using bob = await connect(server, 'user/bob')
@@ -213,7 +233,15 @@ describe('commands and replies', () => {
     await using second = await open(server)
     await expect(second.command('connect', { token: await server.token('alice') })).rejects.toThrow()
     expect(second.frames).toEqual([
-      { id: 1, error: { code: 'rate_limited', message: expect.any(String), retryable: true } },
+      {
+        id: 1,
+        error: {
+          code: 'rate_limited',
+          message: expect.any(String),
+          retryable: true,
+          details: { retry_after_ms: 10_000 },
+        },
+      },
     ])
   })
 

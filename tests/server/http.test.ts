@@ -157,6 +157,17 @@ describe('who calls over HTTP', () => {
     expect(result.user_channel.user).toBe('user/alice')
   })
 
+  it('W7 where there are several API keys each is good, and nothing that is only like one of them', async () => {
+    await using server = await startServer({ apiKeys: ['second-key', 'third-key'] })
+    const status = async (key: string) =>
+      (await server.call('create_token', { user: 'user/alice' }, undefined, { authorization: `Bearer ${key}` })).status
+    for (const key of [server.apiKey, 'second-key', 'third-key']) expect([key, await status(key)]).toEqual([key, 200])
+    const all = [server.apiKey, 'second-key', 'third-key'].join(',')
+    for (const key of [all, 'second-key,', 'second-ke', 'second-key1', 'SECOND-KEY', ',']) {
+      expect([key, await status(key)]).toEqual([key, 401])
+    }
+  })
+
   it('W7 with Fanfare-As it has the rights of that user and no more', async () => {
     await using server = await startServer()
     const { conversation } = (await server.call('create_conversation', { participants: ['user/bob'] }, 'user/alice'))

@@ -242,7 +242,7 @@ describe('numbers', () => {
     for (let count = 0; count < 20; count++) sessions.push(opened.use(await connect(server, alice)))
     const next = opened.use(await open(server))
     const error = await refusal(next.command('connect', { token: await server.token('alice') }))
-    expect(error).toMatchObject({ code: 'rate_limited', retryable: true })
+    expect(error).toMatchObject({ code: 'rate_limited', retryable: true, details: { retry_after_ms: 10_000 } })
     expect(await next.closed).toEqual(rateLimited)
     opened.use(await connect(server, bob))
     await sessions[7]?.end()

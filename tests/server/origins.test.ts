@@ -150,6 +150,7 @@ describe('the origin of a page', () => {
         expect(head.toLowerCase()).toContain(`\r\naccess-control-allow-origin: ${origin}\r\n`)
         expect(head.toLowerCase()).toContain('\r\nvary: origin\r\n')
         expect(head.toLowerCase()).not.toContain('allow-credentials')
+        expect(head.toLowerCase()).toContain('\r\naccess-control-expose-headers: retry-after\r\n')
       }
       expect(preflight.head.toLowerCase()).toContain(
         '\r\naccess-control-allow-headers: authorization, content-type\r\n',

@@ -1,6 +1,5 @@
 /** Bytes over TCP, for requests that no HTTP client would send, and peers that do less than they should. */
 import { connect as dial, type Socket } from 'node:net'
-import type { TestServer } from '../../src/testing/start-server.ts'
 
 export class RawTcp implements AsyncDisposable {
   readonly socket: Socket
@@ -45,7 +44,7 @@ export class RawTcp implements AsyncDisposable {
 }
 
 /** A connection to the server that has sent `bytes`; strings are taken as one byte for each character. */
-export async function sendBytes(server: TestServer, bytes: string | Uint8Array): Promise<RawTcp> {
+export async function sendBytes(server: { readonly url: string }, bytes: string | Uint8Array): Promise<RawTcp> {
   const { hostname, port } = new URL(server.url)
   const socket = dial(Number(port), hostname)
   const tcp = new RawTcp(socket)
@@ -56,7 +55,7 @@ export async function sendBytes(server: TestServer, bytes: string | Uint8Array):
 
 /** The status line, the head and the body of the answer to one request, after which the server closes. */
 export async function exchange(
-  server: TestServer,
+  server: { readonly url: string },
   head: readonly string[],
   body = '',
 ): Promise<{ status: number; head: string; body: string }> {

@@ -5,6 +5,7 @@ import { noLimits } from '../../src/engine/config.ts'
 import { connect, open, RawSession } from '../../src/testing/raw-session.ts'
 import { startServer } from '../../src/testing/start-server.ts'
 import { codeOf, openRoom, openStage, say } from '../chat/stage.ts'
+import { makeKey, signed, startKeyServer } from './key-server.ts'
 import { commandNames, sampleArgs } from './sample-args.ts'
 
 const unauthorized = { code: 4401, reason: 'unauthorized' }
@@ -201,6 +202,32 @@ describe('the end of a token', () => {
       expect(await alice.command('refresh_token', { token: await until(20) })).toEqual({ expires_at })
       await reached(alice)
     }
+    clock.advance(19_999)
+    expect(await alice.rest()).toEqual([])
+    clock.advance(1)
+    expect(await alice.closed).toEqual(unauthorized)
+  })
+
+  it('S4 of several tokens the one sent last counts, whichever is checked first', async () => {
+    // The first one's check ends when the test says so, for its key must be fetched.
+    const key = await makeKey('RS256', 'slow')
+    await using keyServer = await startKeyServer(key)
+    const { promise: released, resolve: release } = Promise.withResolvers<void>()
+    const { answer } = keyServer
+    keyServer.answer = (request, response) => void released.then(() => answer(request, response))
+    await using stage = await openStage({ tokenTrust: { jwksUrl: keyServer.url } })
+    const { server, clock } = stage
+    await using alice = await connect(server, 'user/alice')
+    const now = clock.now() / 1000
+    const claims = (seconds: number) => ({ sub: 'alice', iat: now, exp: now + seconds })
+    const slow = alice.command('refresh_token', { token: await signed(key, claims(3_000)) })
+    const quick = alice.command('refresh_token', { token: await server.token('alice', claims(20)) })
+    const expires_at = new Date(clock.now() + 20_000).toISOString()
+    expect(await quick).toEqual({ expires_at })
+    release()
+    expect(await slow).toEqual({ expires_at })
+    // A later one that is no good changes nothing.
+    expect(await codeOf(alice.command('refresh_token', { token: 'none' }))).toBe('unauthorized')
     clock.advance(19_999)
     expect(await alice.rest()).toEqual([])
     clock.advance(1)

@@ -8,6 +8,7 @@ import type { Socket } from '../../src/engine/socket.ts'
 import type { Ending } from '../../src/testing/raw-session.ts'
 import { type SocketStage, socketContract } from '../../src/testing/socket-contract.ts'
 import { startEngine } from '../../src/testing/start-engine.ts'
+import { TrustedProxies } from '../../src/transport/address.ts'
 import { WebSocketServer } from '../../src/transport/websocket-server.ts'
 
 socketContract('a pair in memory', openPair)
@@ -18,7 +19,7 @@ async function openPair(): Promise<SocketStage> {
   const { engine } = started
   const sessions: Session[] = []
   const { open } = engine
-  engine.open = (socket, address) => keep(sessions, open.call(engine, socket, address))
+  engine.open = (socket, ...from) => keep(sessions, open.call(engine, socket, ...from))
   const pair = started.open()
   const session = sessions[0] as Session
   return {
@@ -48,8 +49,8 @@ async function openWebSocket(): Promise<SocketStage> {
   const sockets: Socket[] = []
   const sessions: Session[] = []
   const { open } = engine
-  engine.open = (socket, address) => keep(sessions, open.call(engine, keep(sockets, socket), address))
-  const transport = new WebSocketServer(engine, [])
+  engine.open = (socket, ...from) => keep(sessions, open.call(engine, keep(sockets, socket), ...from))
+  const transport = new WebSocketServer(engine, [], new TrustedProxies([]))
   const http = createServer().on('upgrade', (request, tcp, head) => transport.upgrade(request, tcp, head))
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
 

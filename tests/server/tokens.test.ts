@@ -3,34 +3,11 @@ import { createHmac, generateKeyPairSync } from 'node:crypto'
 import { EncryptJWT, SignJWT, UnsecuredJWT } from 'jose'
 import { describe, expect, it } from 'vitest'
 import { FakeClock } from '../../src/testing/clock.ts'
-import { open } from '../../src/testing/raw-session.ts'
-import { startServer, type TestServer } from '../../src/testing/start-server.ts'
+import { startServer } from '../../src/testing/start-server.ts'
+import { connecting, expectRefused, expectTaken } from './tokens-stage.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const base64url = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
-
-/** The code that `connect` is answered with and the code that the session is closed with then; null where it stays. */
-async function connecting(server: TestServer, token: string): Promise<[string, string | null]> {
-  await using session = await open(server)
-  session.send(JSON.stringify({ id: 1_000, command: 'connect', args: { token } }))
-  const reply = await session.reply(1_000)
-  if ('result' in reply) return ['connected', null]
-  const { code, reason } = await session.closed
-  expect(session.frames).toHaveLength(1)
-  return [reply.error.code, `${code} ${reason}`]
-}
-
-async function expectTaken(server: TestServer, token: string, what: string): Promise<void> {
-  expect([what, ...(await connecting(server, token))]).toEqual([what, 'connected', null])
-  const headers = { authorization: `Bearer ${token}` }
-  expect([what, (await server.call('get_unread_count', {}, undefined, headers)).status]).toEqual([what, 200])
-}
-
-async function expectRefused(server: TestServer, token: string, what: string): Promise<void> {
-  expect([what, ...(await connecting(server, token))]).toEqual([what, 'unauthorized', '4401 unauthorized'])
-  const headers = { authorization: `Bearer ${token}` }
-  expect([what, (await server.call('get_unread_count', {}, undefined, headers)).status]).toEqual([what, 401])
-}
 
 describe('how a token is signed', () => {
   it('S2 only HS256 with the shared secret counts', async () => {
@@ -46,12 +23,14 @@ describe('how a token is signed', () => {
       new SignJWT(claims).setProtectedHeader(header).sign(key)
     const good = await sign({ alg: 'HS256' }, secret)
     const [head, payload, signature] = good.split('.') as [string, string, string]
-    await expectTaken(server, good, 'as it should be')
-    await expectTaken(server, await sign({ alg: 'HS256', typ: 'JWT' } as { alg: string }, secret), 'with a typ')
-
     const unsigned = (header: object) => `${base64url(header)}.${payload}`
     const hmac = (header: object, key: string | Uint8Array) =>
       `${unsigned(header)}.${createHmac('sha256', key).update(unsigned(header)).digest('base64url')}`
+    await expectTaken(server, good, 'as it should be')
+    for (const typ of ['JWT', 'jwt', 'at+jwt', 'application/at+jwt', 'application/JWT']) {
+      await expectTaken(server, hmac({ alg: 'HS256', typ }, secret), `the typ ${typ}`)
+    }
+
     const pem = publicKey.export({ type: 'spki', format: 'pem' }) as string
     const refused: { [what: string]: string } = {
       'alg none': new UnsecuredJWT(claims).encode(),
@@ -75,6 +54,11 @@ describe('how a token is signed', () => {
       'the secret and a letter': await sign({ alg: 'HS256' }, bytes(`${server.tokenSecret}x`)),
       'the API key as the secret': await sign({ alg: 'HS256' }, bytes(server.apiKey.padEnd(32, '\0'))),
       'an unknown critical header': hmac({ alg: 'HS256', crit: ['x'], x: 1 }, secret),
+      'a typ of another kind': hmac({ alg: 'HS256', typ: 'logout+jwt' }, secret),
+      'a typ within another': hmac({ alg: 'HS256', typ: 'text/jwt' }, secret),
+      'an empty typ': hmac({ alg: 'HS256', typ: '' }, secret),
+      'a typ that is a number': hmac({ alg: 'HS256', typ: 7 }, secret),
+      'a typ that is null': hmac({ alg: 'HS256', typ: null }, secret),
       'encrypted only': await new EncryptJWT(claims)
         .setProtectedHeader({ alg: 'dir', enc: 'A128CBC-HS256' })
         .encrypt(secret.slice(0, 32)),
@@ -113,6 +97,7 @@ describe('what a token claims', () => {
       'a part of a second left': { exp: now + 0.5 },
       'the last second of 9999': { exp: Date.UTC(9999, 11, 31, 23, 59, 59) / 1000 },
       'nbf that has passed': { nbf: now },
+      'nbf 5 s ahead': { nbf: now + 5 },
       'claims of others': { aud: 'x', iss: ['y'], jti: 7, user: 'bob', __proto__: { sub: 'bob' } },
       'a name of each kind of character': { sub: 'A-Za.z0_9@x:y~' },
       'a name of 128 characters': { sub: 'x'.repeat(128) },
@@ -145,7 +130,7 @@ describe('what a token claims', () => {
       'iat in milliseconds': { iat: now * 1000 },
       'iat a text': { iat: String(now) },
       'iat null': { iat: null },
-      'nbf to come': { nbf: now + 60 },
+      'nbf 6 s ahead': { nbf: now + 6 },
       'nbf a text': { nbf: 'now' },
     }
     for (const [what, claims] of Object.entries(refused)) {
@@ -160,5 +145,41 @@ describe('what a token claims', () => {
     const { error } = await server.call('get_unread_count', {}, undefined, headers)
     expect(error.message).toContain('milliseconds')
     expect(error.message).not.toContain(token.slice(0, 10))
+  })
+
+  it('S2 iss and aud must be the configured ones, where some are', async () => {
+    const tokenTrust = { issuer: 'https://auth.example.com/', audiences: ['chat', 'web'] }
+    await using server = await startServer({ tokenTrust })
+    const good = { iss: 'https://auth.example.com/', aud: 'chat' }
+    const taken: { [what: string]: object } = {
+      'as it should be': good,
+      'the other audience': { ...good, aud: 'web' },
+      'an audience among others': { ...good, aud: ['mail', 'web'] },
+    }
+    for (const [what, claims] of Object.entries(taken)) {
+      await expectTaken(server, await server.token('alice', { ...claims }), what)
+    }
+    const refused: typeof taken = {
+      'no iss': { aud: 'chat' },
+      'another iss': { ...good, iss: 'https://auth.example.com' },
+      'a list of issuers': { ...good, iss: [good.iss] },
+      'no aud': { iss: good.iss },
+      'another aud': { ...good, aud: 'mail' },
+      'an aud that begins alike': { ...good, aud: 'chatter' },
+      'other audiences': { ...good, aud: ['mail', 'Chat'] },
+      'an empty list': { ...good, aud: [] },
+      'audiences in one text': { ...good, aud: 'chat,web' },
+    }
+    for (const [what, claims] of Object.entries(refused)) {
+      await expectRefused(server, await server.token('alice', { ...claims }), what)
+    }
+  })
+
+  it('M8, S2 create_token makes tokens that this server takes, whatever iss and aud it asks for', async () => {
+    for (const audiences of [['chat'], ['chat', 'web']]) {
+      await using server = await startServer({ tokenTrust: { issuer: 'https://auth.example.com/', audiences } })
+      const { token } = (await server.call('create_token', { user: 'user/alice' })).result
+      await expectTaken(server, token, audiences.join())
+    }
   })
 })

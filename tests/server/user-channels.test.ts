@@ -277,7 +277,7 @@ describe('listeners', () => {
     const five = []
     for (let count = 0; count < 5; count++) five.push(opened.use(await listen(server, name)))
     const { reply, ending } = await listening(server, name)
-    expect(reply).toMatchObject({ error: { code: 'rate_limited', retryable: true } })
+    expect(reply).toMatchObject({ error: { code: 'rate_limited', details: { retry_after_ms: 10_000 } } })
     expect(ending).toEqual({ code: 4429, reason: 'rate_limited' })
 
     const session = opened.use(await connect(server, alice))

@@ -64,7 +64,10 @@ async function mounted(how: (path: string) => string[], image: string | null): P
   }
 }
 
-/** Ends a file system as a power cut does: what was not fsynced is gone. False where the tool for it is not here. */
+/**
+ * Ends a file system as a power cut does: what was not fsynced is gone. False where the tool for it is not here. Nobody may be writing
+ * to it just then: Linux may say of an fsync under way that it went well, which without power it could tell nobody.
+ */
 export async function cutPower({ path }: Disk): Promise<boolean> {
   try {
     await run('/usr/sbin/xfs_io', ['-x', '-c', 'shutdown', path])

@@ -49,7 +49,10 @@ export class PostgresDatabase implements AsyncDisposable {
   }
 
   async open(limits = noLimits): Promise<Storage> {
-    const storage = await openPostgres(this.url, limits, (trouble) => this.troubles.push(trouble))
+    const storage = await openPostgres(this.url, limits, {
+      committed() {},
+      failed: (_operations, reason) => this.troubles.push(reason),
+    })
     this.#opened.push(storage)
     return storage
   }

@@ -2,12 +2,14 @@
 import { describe, expect, it } from 'vitest'
 import type { UserId } from '../../src/protocol/ids.ts'
 import { migrations } from '../../src/storage/postgres/schema.ts'
+import { openPostgres } from '../../src/storage/postgres.ts'
 import { DatabaseUnusable, type LogEntry, type Written } from '../../src/storage/storage.ts'
 import { connectTo, inDatabase } from '../../src/testing/postgres.ts'
 import { Random, seedOfTest } from '../../src/testing/random.ts'
 import { allMissed } from '../../src/testing/storage-contract/missed.ts'
 import { alice, bob, carol, entryOf, newId, type Stage, seqOf } from '../../src/testing/storage-contract/stage.ts'
 import { PostgresDatabase, postgresOfFile, withoutPostgres } from './postgres-database.ts'
+import { noLimits } from './sqlite-folder.ts'
 
 describe.skipIf(withoutPostgres)('PostgreSQL: several nodes', () => {
   const server = postgresOfFile()
@@ -313,14 +315,13 @@ describe.skipIf(withoutPostgres)('PostgreSQL: opening', () => {
 
   it('STORAGE a server that is not there, a database that is not there and a URL that is none are told, and no password with them', async () => {
     await using database = await PostgresDatabase.create(server())
-    const { openPostgres } = await import('../../src/storage/postgres.ts')
     const urls = {
       'postgres://fanfare:canary@127.0.0.1:1/x': /PostgreSQL at 127.0.0.1:1, database x, can't be used: .*ECONNREFUSED/,
       [database.url.replace(/test_\d+/, 'nowhere')]: /database "nowhere" does not exist/,
       'postgres://fanfare:canary@[oops/x': /URL can't be read/,
     }
     for (const [url, text] of Object.entries(urls)) {
-      const error = await openPostgres(url, { maxParticipants: 0, maxConversationsPerUser: 0 }, () => {}).catch(
+      const error = await openPostgres(url, noLimits, { committed() {}, failed() {} }).catch(
         (reason: unknown) => reason,
       )
       expect(error).toBeInstanceOf(DatabaseUnusable)

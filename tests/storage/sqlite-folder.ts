@@ -16,7 +16,10 @@ export class SqliteFolder implements AsyncDisposable {
   readonly #opened: Storage[] = []
 
   async open(limits = noLimits): Promise<Storage> {
-    const storage = await openSqlite(this.file, limits, (trouble) => this.troubles.push(trouble))
+    const storage = await openSqlite(this.file, limits, {
+      committed() {},
+      failed: (_operations, reason) => this.troubles.push(reason),
+    })
     this.#opened.push(storage)
     return storage
   }

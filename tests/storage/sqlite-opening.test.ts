@@ -10,7 +10,10 @@ import { noLimits, SqliteFolder } from './sqlite-folder.ts'
 
 /** What it says when it is refused. */
 async function complaint(file: string): Promise<string> {
-  const error = await openSqlite(file, noLimits, (trouble) => expect.fail(trouble)).then(
+  const error = await openSqlite(file, noLimits, {
+    committed() {},
+    failed: (_operations, reason) => expect.fail(reason),
+  }).then(
     async (storage) => {
       await storage.close()
       expect.fail('it was opened')

@@ -73,7 +73,7 @@ describe('SQLite: deleted content', () => {
     await using server = startNode([
       '--eval',
       `const { openSqlite } = await import(${JSON.stringify(module)})
-       const { messages } = await openSqlite(${JSON.stringify(folder.file)}, ${JSON.stringify(noLimits)}, console.error)
+       const { messages } = await openSqlite(${JSON.stringify(folder.file)}, ${JSON.stringify(noLimits)}, { committed() {}, failed: console.error })
        await messages.edit(${JSON.stringify(act)}, '${id}', ${JSON.stringify(edit)})
        await messages.delete(${JSON.stringify(act)}, '${id}')
        process.kill(process.pid, 'SIGKILL')`,

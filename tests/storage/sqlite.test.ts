@@ -1,8 +1,9 @@
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, it } from 'vitest'
+import { openSqlite } from '../../src/storage/sqlite.ts'
 import { alice, bob, carol, codeOf, entryOf, refusal, seqOf } from '../../src/testing/storage-contract/stage.ts'
 import { storageContract } from '../../src/testing/storage-contract.ts'
-import { SqliteFolder } from './sqlite-folder.ts'
+import { noLimits, SqliteFolder } from './sqlite-folder.ts'
 
 storageContract('SQLite', (limits) => new SqliteFolder().opened(limits))
 
@@ -52,6 +53,37 @@ describe('SQLite: the order of what is asked for', () => {
     expect(order).toEqual([2, 'admitted', 3])
     expect(admitted.missed).toMatchObject({ upTo: 2, positions: [] })
     expect(admitted.missed?.events.map(({ position }) => position)).toEqual([2])
+  })
+})
+
+describe('SQLite: what it tells of itself', () => {
+  it('STORAGE each batch is told of, with how many operations it had and how long it took', async () => {
+    await using folder = new SqliteFolder()
+    const batches: [operations: number, ms: number][] = []
+    const storage = await openSqlite(folder.file, noLimits, {
+      committed: (...batch) => batches.push(batch),
+      failed: (_, reason) => expect.fail(reason),
+    })
+    await Promise.all([storage.events.probe(), storage.events.probe()])
+    await storage.events.probe()
+    await storage.close()
+    expect(batches).toEqual([
+      [2, expect.any(Number)],
+      [1, expect.any(Number)],
+    ])
+    expect(batches.every(([, ms]) => ms > 0)).toBe(true)
+  })
+
+  it('STORAGE a probe writes to the disk and changes nothing', async () => {
+    await using folder = new SqliteFolder()
+    const { events } = await folder.open()
+    await events.probe()
+    const before = folder.bytes()['fanfare.db-wal']?.length ?? 0
+    await events.probe()
+    expect(folder.bytes()['fanfare.db-wal']?.length).toBeGreaterThan(before)
+    await folder.close()
+    const { position } = await folder.open()
+    expect(position).toBe(0)
   })
 })
 

@@ -39,6 +39,9 @@ export class Connections {
   /** The log's name in this life of the database; empty before the first connection. */
   epoch = ''
   #life = ''
+  /** The furthest position that was acknowledged, or told of. */
+  #furthest = 0
+  #isBehind = false
 
   constructor(url: string) {
     this.#pool = new pg.Pool({
@@ -68,6 +71,11 @@ export class Connections {
     }
   }
 
+  /** Somebody was told of this position, so the database must have it for as long as this node runs. */
+  told(position: number): void {
+    this.#furthest = Math.max(this.#furthest, position)
+  }
+
   close(): Promise<void> {
     return this.#pool.end()
   }
@@ -82,10 +90,18 @@ export class Connections {
     )
     if (!row || row.standby) throw new Trouble(new Error('this server is a standby: it only reads'))
     if (row.life === this.#life) return
-    this.epoch = await beginLife(client, row.life)
+    const epoch = await beginLife(client, row.life)
+    const [end] = await ask<{ position: number }>(client, 'SELECT whole_position() AS position')
+    this.#isBehind ||= (end?.position ?? 0) < this.#furthest
+    // Sessions were told what is not there any more, and would take what comes in its place for what they have.
+    if (this.#isBehind) throw new Trouble(new Error(behind))
+    this.epoch = epoch
     this.#life = row.life
   }
 }
+
+const behind =
+  'it has come back without what it had acknowledged (a backup, or a standby that was behind); start the server again to go on with what is there'
 
 /** The name of the log's epoch in this life of the database; the first node that comes makes it. */
 async function beginLife(client: Client, life: string): Promise<string> {

@@ -103,3 +103,9 @@ async function versionOf(client: Client): Promise<number> {
   const [row] = await ask<{ version: number }>(client, `SELECT version FROM ${schema}.version`)
   return row?.version ?? 0
 }
+
+/** The name that all nodes know the database by. */
+export async function nameOf(client: Client): Promise<string> {
+  const [row] = await ask<{ name: string }>(client, `SELECT name FROM ${schema}.log`)
+  return (row as { name: string }).name
+}

@@ -38,6 +38,11 @@ function reading<Args extends readonly [UserId | ConversationId | null, ...unkno
   return { isolation: 'reading', lanes: (...[reader]) => ({ behind: reader === null ? [] : [reader], holds: [] }) }
 }
 
+/** What the server does for itself. */
+function besideAll(isolation: Isolation): Way<readonly unknown[]> {
+  return { isolation, lanes: () => ({ behind: [], holds: [] }) }
+}
+
 /** A session begins: a rotation of its user's channel comes either before or after. */
 export function admitting(user: UserId): Lanes {
   return afterAllOf(user)
@@ -74,7 +79,10 @@ export const plan: { readonly [Noun in keyof Nouns]: Ways<Nouns[Noun]> } = {
     list: reading(),
     missed: reading(),
     read: reading(),
-    prune: changing(() => ({ behind: [], holds: [] })),
+    since: besideAll('reading'),
+    audience: besideAll('reading'),
+    prune: besideAll('changing'),
+    probe: besideAll('changing'),
   },
   users: {
     put: changing(({ actor }) => afterAllOf(actor)),
@@ -82,9 +90,10 @@ export const plan: { readonly [Noun in keyof Nouns]: Ways<Nouns[Noun]> } = {
   },
   userChannels: {
     current: changing(afterAllOf),
+    find: reading(),
     admit: { isolation: 'reading, or making', lanes: admitting },
     // Whose channel it is must be looked up first: see `#withListeners`.
-    admitListener: { isolation: 'reading', lanes: () => ({ behind: [], holds: [] }) },
+    admitListener: besideAll('reading'),
     rotate: changing(({ actor }) => afterAllOf(actor)),
   },
 }

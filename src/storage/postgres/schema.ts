@@ -6,6 +6,10 @@
  */
 export const migrations: readonly string[] = [
   `
+  -- What the nodes know the database by.
+  CREATE TABLE log (name text COLLATE "C" NOT NULL);
+  INSERT INTO log VALUES (gen_random_uuid()::text);
+
   -- One row for each life of the database: the log's name in it, and the position where the log stood at its begin. What begins another
   -- life (connections.ts) may have taken entries away that clients were told of, so a place beyond is known as a stranger's (R5).
   CREATE TABLE epoch (
@@ -17,6 +21,9 @@ export const migrations: readonly string[] = [
 
   CREATE TABLE pruned (position bigint NOT NULL);
   INSERT INTO pruned VALUES (0);
+
+  CREATE TABLE heartbeat (count bigint NOT NULL);
+  INSERT INTO heartbeat VALUES (0);
 
   CREATE TABLE "user" (
     id text COLLATE "C" PRIMARY KEY,
@@ -45,6 +52,7 @@ export const migrations: readonly string[] = [
     created_at bigint NOT NULL,
     updated_at bigint NOT NULL,
     last_seq bigint NOT NULL,
+    last_position bigint NOT NULL,
     last_message_seq bigint,
     participant_count integer NOT NULL,
     membership_version integer NOT NULL

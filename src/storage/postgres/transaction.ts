@@ -3,10 +3,12 @@ import { isSeveral, type Query, type Steps } from '../sql/steps.ts'
 import { ask, type Client, lockSpace } from './connections.ts'
 import { Trouble } from './errors.ts'
 
-/** Told of the entry that an operation appends to the log: that it is asked for, and where it stands. */
-export interface Appending {
+/** Told of what an operation does with the log: that it asks for an entry, and where that stands. */
+export interface Logging {
   asked(): void
   placed(position: number): void
+  /** The operation is about to tell how far the log goes. */
+  reached(position: number): void
 }
 
 /**
@@ -32,7 +34,7 @@ export async function transaction<R>(
   client: Client,
   isolation: Isolation,
   steps: Steps<R>,
-  appending: Appending,
+  logging: Logging,
 ): Promise<R> {
   let begun = false
   try {
@@ -44,13 +46,15 @@ export async function transaction<R>(
       const asked = step.value
       if (!isSeveral(asked) && asked.wanted === 'end') {
         if (begun) throw new Error('the end of the log must be asked for before all else')
-        step = steps.next(await endOfLog(client))
+        const position = await endOfLog(client)
+        logging.reached(position)
+        step = steps.next(position)
         continue
       }
       // On its way together with the first query; where it fails, so does that.
       if (!begun) client.query(begin[isolation]).catch(() => {})
       begun = true
-      step = steps.next(await answer(client, asked, appending))
+      step = steps.next(await answer(client, asked, logging))
     }
   } catch (error) {
     if (begun && !(error instanceof Trouble)) await ask(client, 'ROLLBACK')
@@ -59,18 +63,18 @@ export async function transaction<R>(
 }
 
 /** Before the transaction's own moment is chosen: see `whole_position`. */
-async function endOfLog(client: Client): Promise<number> {
+export async function endOfLog(client: Client): Promise<number> {
   const [row] = await ask<{ position: number }>(client, 'SELECT whole_position() AS position')
   return (row as { position: number }).position
 }
 
-async function answer(client: Client, asked: Query | readonly Query[], appending: Appending): Promise<unknown> {
+async function answer(client: Client, asked: Query | readonly Query[], logging: Logging): Promise<unknown> {
   return isSeveral(asked)
-    ? Promise.all(asked.map((query) => answerOne(client, query, appending)))
-    : answerOne(client, asked, appending)
+    ? Promise.all(asked.map((query) => answerOne(client, query, logging)))
+    : answerOne(client, asked, logging)
 }
 
-async function answerOne(client: Client, { wanted, text, values }: Query, appending: Appending): Promise<unknown> {
+async function answerOne(client: Client, { wanted, text, values }: Query, logging: Logging): Promise<unknown> {
   switch (wanted) {
     case 'row':
       return (await prepared(client, text, values)).rows[0]
@@ -79,10 +83,10 @@ async function answerOne(client: Client, { wanted, text, values }: Query, append
     case 'changes':
       return (await prepared(client, text, values)).rowCount
     case 'position': {
-      appending.asked()
+      logging.asked()
       const { rows } = await prepared(client, `${text} RETURNING position`, values)
       const { position } = rows[0] as { position: number }
-      appending.placed(position)
+      logging.placed(position)
       return position
     }
     case 'lock':

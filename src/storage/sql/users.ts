@@ -78,6 +78,11 @@ export const userChannels: AsSteps<UserChannelStorage> = {
     return currentOf((yield* channelRow(user)) ?? (yield* make(user, fresh)))
   },
 
+  *find(user: UserId): Steps<CurrentUserChannel | null> {
+    const row = yield* channelRow(user)
+    return row ? currentOf(row) : null
+  },
+
   *admit(user: UserId, fresh: NewUserChannel, since: LogPlace | null): Steps<Admitted> {
     const upTo = since && (yield* endOfLog())
     const current = currentOf((yield* channelRow(user)) ?? (yield* make(user, fresh)))

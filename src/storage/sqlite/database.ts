@@ -8,7 +8,7 @@ import { costOf } from './costs.ts'
 import { migrations } from './schema.ts'
 
 /** Below it two connections may corrupt a WAL database (sqlite.org/wal.html#walresetbug). */
-const oldestSqlite = [3, 51, 3]
+export const oldestSqlite = [3, 51, 3]
 /** How long a statement waits for another process that has the database locked. */
 const busyTimeoutMs = 5_000
 /** A write-ahead log of so many pages (of 4 KiB) is emptied into the database when there is time. */

@@ -15,6 +15,10 @@ export const migrations: readonly string[] = [
   CREATE TABLE pruned (position INTEGER NOT NULL) STRICT;
   INSERT INTO pruned VALUES (0);
 
+  -- Counted up by whoever wants to know whether anything can be stored.
+  CREATE TABLE heartbeat (count INTEGER NOT NULL) STRICT;
+  INSERT INTO heartbeat VALUES (0);
+
   CREATE TABLE user (
     id TEXT PRIMARY KEY,
     name TEXT,
@@ -41,6 +45,7 @@ export const migrations: readonly string[] = [
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     last_seq INTEGER NOT NULL,
+    last_position INTEGER NOT NULL,      -- of the event with that seq
     last_message_seq INTEGER,
     participant_count INTEGER NOT NULL,
     membership_version INTEGER NOT NULL

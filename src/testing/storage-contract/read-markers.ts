@@ -22,6 +22,7 @@ export function readMarkersContract(open: OpenStorage): void {
       const entry = entryOf(written)
       expect(entry).toEqual({
         position: entry.position,
+        previous: 0,
         place: null,
         membership: null,
         tellings: [{ to: [bob], data }],

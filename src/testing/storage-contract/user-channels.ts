@@ -68,6 +68,7 @@ export function userChannelsContract(open: OpenStorage): void {
         }
         expect(entry).toEqual({
           position: entry.position,
+          previous: 0,
           place: null,
           membership: null,
           tellings: [{ to: [alice], data }],

@@ -16,6 +16,7 @@ export function usersContract(open: OpenStorage): void {
       const entry = entryOf(first)
       expect(entry).toEqual({
         position: entry.position,
+        previous: 0,
         place: null,
         membership: null,
         tellings: [

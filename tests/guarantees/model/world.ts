@@ -1,0 +1,191 @@
+/** The whole of a scenario: the real engine on a real database, its clients, and the truth that they are held against. */
+import { Tokens } from '../../../src/engine/tokens.ts'
+import { FanfareError } from '../../../src/protocol/codes.ts'
+import type { ConversationId, UserId } from '../../../src/protocol/ids.ts'
+import type { SocketPair } from '../../../src/testing/socket-pair.ts'
+import { startEngine, type TestEngine } from '../../../src/testing/start-engine.ts'
+import { Device } from './device.ts'
+import { ObservedStorage } from './observed-storage.ts'
+import { anywhere, deviceCount, people, type Reach, type Settings } from './steps.ts'
+import type { Talk } from './talk.ts'
+import { Truth } from './truth.ts'
+import { Witness } from './witness.ts'
+
+/** Rounds of pumping after which everything must have come to rest. */
+const roundsToRest = 200
+
+export class World implements AsyncDisposable {
+  readonly truth = new Truth()
+  readonly settings: Settings
+  readonly devices: Device[]
+  /** By the number of whom they listen to; those who read the reckoning come behind. */
+  readonly listeners: (Device | undefined)[] = []
+  /** Names of channels that there were. */
+  readonly names: { user: UserId; name: string }[] = []
+  readonly #observed: ObservedStorage
+  readonly #trace: string[] = []
+  readonly #violations: string[] = []
+  #started!: TestEngine
+  /** Every wire that the server may still hold for open, with its witness. */
+  #lines: { pair: SocketPair; witness: Witness }[] = []
+  #canaries = 0
+
+  private constructor(settings: Settings) {
+    this.settings = settings
+    this.#observed = new ObservedStorage(this.truth, (violation) => this.report(violation))
+    this.devices = Array.from({ length: deviceCount }, (_, index) => {
+      const user = people[index % people.length] as UserId
+      const name = `${user.slice(5)}${1 + Math.floor(index / people.length)}`
+      return new Device(user, name, (violation) => this.report(violation))
+    })
+  }
+
+  static async open(settings: Settings): Promise<World> {
+    const world = new World(settings)
+    world.#started = await startEngine({
+      queueBytes: settings.queueBytes,
+      retentionMs: settings.retentionMs,
+      listeners: true,
+      observe: (storage) => world.#observed.observe(storage),
+      tokens: (...given) => new PlainTokens(...given),
+    })
+    return world
+  }
+
+  get engine() {
+    return this.#started.engine
+  }
+
+  get clock() {
+    return this.#started.clock
+  }
+
+  /** Something is not as it should be: the scenario fails at the end of this step. */
+  report(violation: string): void {
+    this.#violations.push(violation)
+    this.note(`!!! ${violation}`)
+  }
+
+  /** A line of what has happened, for whoever reads of a failure. */
+  note(line: string): void {
+    this.#trace.push(line)
+  }
+
+  /** A text that nothing else has. */
+  canary(): string {
+    return `~${++this.#canaries}~`
+  }
+
+  /** A message's body, which no other message has. */
+  body(): string {
+    return this.canary() + '.'.repeat(this.settings.bodyLength)
+  }
+
+  /** Throws what was reported, with what led to it. */
+  requireNoViolation(): void {
+    for (const fault of this.#started.faults) this.#violations.push(`a fault of the server: ${String(fault)}`)
+    if (this.#violations.length === 0) return
+    throw new Error(
+      `${this.#violations.slice(0, 3).join('\n')}\n\nwhat led to it:\n${this.#trace.slice(-80).join('\n')}`,
+    )
+  }
+
+  /** Opens a wire for the device and says connect on it. */
+  connect(device: Device, cursor: string | null, channel: string | null = null): void {
+    const witness = new Witness(this.truth, {
+      user: device.user,
+      channel,
+      since: cursor,
+      now: () => this.clock.now(),
+      mayMissTyping: this.settings.queueBytes < 100_000,
+      report: (violation) => this.report(`${device.name}: ${violation}`),
+    })
+    const pair = this.#started.open('127.0.0.1', (text) => {
+      this.note(`    → ${device.name} ${text.slice(0, 400)}`)
+      witness.sent(text)
+    })
+    this.#lines.push({ pair, witness })
+    const now = Math.floor(this.clock.now() / 1000)
+    const token = JSON.stringify({ user: device.user, issuedAt: now * 1000, expiresAt: (now + 3_600) * 1000 })
+    device.connect({ pair, witness }, channel === null ? { token } : { channel }, cursor)
+  }
+
+  /** Takes what the device has said, and what comes of it, as far as `reach` says. */
+  async carry(device: Device, reach: Reach): Promise<void> {
+    if (reach === 'said') return
+    device.line?.pair.pumpToServer()
+    if (reach === 'heard') return
+    await this.settle(reach === 'read' ? [device] : [])
+  }
+
+  /** Everything that the server was asked for is done, and these devices read what was sent meanwhile. */
+  async settle(reading: readonly Device[] = []): Promise<void> {
+    await this.#observed.settled()
+    for (const device of reading) {
+      device.line?.pair.pumpToPeer()
+      device.read()
+    }
+    for (const { pair } of this.#lines) pair.endTurn()
+    // Who has read all may be sent more now.
+    await this.#observed.settled()
+    this.#lines = this.#lines.filter(({ pair }) => !pair.ending)
+    for (const { pair, witness } of this.#lines) if (pair.quiet) witness.requireAllTold()
+  }
+
+  /** Pumps all wires of devices and listeners until nothing moves any more. */
+  async rest(): Promise<void> {
+    const everybody = [...this.devices, ...this.listeners].filter((device) => device !== undefined)
+    for (let round = 0; round < roundsToRest; round++) {
+      const moving = everybody.filter((device) => device.line && !device.line.pair.quiet)
+      for (const device of moving) device.line?.pair.pumpToServer()
+      await this.settle(moving)
+      if (moving.length === 0) return
+    }
+    this.report('the engine does not come to rest')
+  }
+
+  /** Cuts every wire, those too that nobody reads any more. */
+  async cutAll(): Promise<void> {
+    for (const { pair } of this.#lines) pair.cut()
+    for (const device of this.devices) device.read()
+    for (const device of this.listeners) device?.read()
+    await this.settle()
+  }
+
+  async restart(how: 'restart' | 'crash'): Promise<void> {
+    await this.#started[how]()
+    if (how === 'restart' && this.clock.waiting !== 1)
+      this.report(`${this.clock.waiting - 1} timers outlive the engine`)
+    for (const device of this.devices) device.read()
+    for (const device of this.listeners) device?.read()
+    await this.settle()
+  }
+
+  /** The conversation at a step's `place`, seen from the user's side; null where there is none. */
+  talkAt(user: UserId, place: number): Talk | null {
+    const all = [...this.truth.talks.values()]
+    const own = all.filter((talk) => talk.stay(user))
+    const among = place < anywhere && own.length > 0 ? own : all
+    return among[place % among.length] ?? null
+  }
+
+  idAt(user: UserId, place: number): ConversationId {
+    return this.talkAt(user, place)?.id ?? 'conversation/019b7600-0000-7000-8000-000000000000'
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#started[Symbol.asyncDispose]()
+  }
+}
+
+/**
+ * Tokens that are what they say. Real ones are checked on another thread, in its own time, and then the same scenario would not always
+ * be the same; how they are checked is tested elsewhere.
+ */
+class PlainTokens extends Tokens {
+  override async verify(token: string) {
+    const proof = JSON.parse(token) as Awaited<ReturnType<Tokens['verify']>>
+    if (proof.user) return proof
+    throw new FanfareError('unauthorized', 'a plain token names its user')
+  }
+}
