@@ -3,9 +3,12 @@ import type { UserId } from '../../protocol/ids.ts'
 import type { EventType, Message, RecordEvent } from '../../protocol/records.ts'
 import type { LogEntry, Membership, Telling } from '../storage.ts'
 import type { ConversationRow } from './rows.ts'
-import { all, endOfLog, get, lock, run, type Steps, scrubbed, type Value } from './steps.ts'
+import { all, endOfLog, get, lock, type Query, run, type Steps, scrubbed, type Value } from './steps.ts'
 
-/** Appends a message's event under the conversation's next seq. The caller then writes both, and the position, into the conversation. */
+/**
+ * Appends a message's event under the conversation's next seq, and does `beside` at the same time. The caller then writes both, and the
+ * position, into the conversation.
+ */
 export function* appendMessageEvent(
   at: number,
   conversation: ConversationRow,
@@ -14,17 +17,12 @@ export function* appendMessageEvent(
   event: EventType,
   record: Message,
   original: Message | null,
+  beside: readonly Query[],
 ): Steps<LogEntry> {
-  const position = yield* append(
-    `INSERT INTO event (at, event_type, record_type, conversation, seq, message_seq, original)
-     VALUES ($1, $2, 'message', $3, $4, $5, $6)`,
-    at,
-    event,
-    conversation.key,
-    seq,
-    record.seq,
-    original && JSON.stringify(original),
-  )
+  const text = `INSERT INTO event (at, event_type, record_type, conversation, seq, message_seq, original)
+     VALUES ($1, $2, 'message', $3, $4, $5, $6)`
+  const values = [at, event, conversation.key, seq, record.seq, original && JSON.stringify(original)]
+  const [position] = (yield [{ wanted: 'position', text, values }, ...beside]) as [number]
   return {
     position,
     previous: conversation.last_position,
@@ -36,7 +34,7 @@ export function* appendMessageEvent(
   }
 }
 
-/** The same for a conversation's own event. Whom it tells what is up to the caller (E5). */
+/** Appends a conversation's own event in the same way. Whom it tells what is up to the caller (E5). */
 export function* appendConversationEvent(
   at: number,
   conversation: ConversationRow,

@@ -8,7 +8,7 @@ import { heldMessage, heldSeat, membership, type Seat, seat, visibleMessage } fr
 import { claimRequest } from './client-requests.ts'
 import { appendMessageEvent, scrubMessage } from './log.ts'
 import { type ConversationRow, type MessageRow, messageAt, messageRecord } from './rows.ts'
-import { type AsSteps, all, get, run, type Steps } from './steps.ts'
+import { type AsSteps, all, get, type Query, run, type Steps, write } from './steps.ts'
 
 type WrittenMessage = Written<{ message: Message }>
 
@@ -41,30 +41,17 @@ export const messages: AsSteps<MessageStorage> = {
       deleted: 0,
       client_id: draft.clientId,
     }
-    yield* run(
-      `INSERT INTO message (conversation, seq, id, created_by, created_at, updated_at, body, metadata, attachment,
-         revision, edited_at, edited_by, deleted, client_id)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, NULL, NULL, 0, $10)`,
-      row.conversation,
-      row.seq,
-      row.id,
-      row.created_by,
-      row.created_at,
-      row.updated_at,
-      row.body,
-      row.metadata,
-      row.attachment,
-      row.client_id,
-    )
-    yield* run(
-      'UPDATE membership SET last_read_seq = $1 WHERE conversation = $2 AND "user" = $3 AND to_seq IS NULL',
-      seq,
-      conversation.key,
-      act.actor,
-    )
     const record = messageRecord(row, conversation.id)
     const known = yield* membership(conversation, act.known)
-    const entry = yield* appendMessageEvent(act.at, conversation, known, seq, 'create', record, null)
+    const entry = yield* appendMessageEvent(act.at, conversation, known, seq, 'create', record, null, [
+      insertion(row),
+      write(
+        'UPDATE membership SET last_read_seq = $1 WHERE conversation = $2 AND "user" = $3 AND to_seq IS NULL',
+        seq,
+        conversation.key,
+        act.actor,
+      ),
+    ])
     yield* run(
       'UPDATE conversation SET last_seq = $1, last_message_seq = $1, last_position = $2, updated_at = $3 WHERE key = $4',
       seq,
@@ -99,8 +86,7 @@ export const messages: AsSteps<MessageStorage> = {
       edited_at: act.at,
       edited_by: act.actor,
     }
-    yield* change(edited)
-    return yield* written(act, conversation, 'update', messageRecord(edited, conversation.id), original)
+    return yield* rewritten(act, conversation, 'update', edited, original)
   },
 
   *delete(act: Act, id: MessageId): Steps<WrittenMessage> {
@@ -113,10 +99,9 @@ export const messages: AsSteps<MessageStorage> = {
     const scrubbed: MessageRow = { ...row, body: '', metadata: '{}', attachment: null }
     const updatedAt = Math.max(act.at, row.updated_at)
     const tombstone: MessageRow = { ...scrubbed, deleted: 1, revision: row.revision + 1, updated_at: updatedAt }
-    yield* change(tombstone)
     yield* scrubMessage(conversation.key, row.seq)
     const original = messageRecord(scrubbed, conversation.id)
-    return yield* written(act, conversation, 'delete', messageRecord(tombstone, conversation.id), original)
+    return yield* rewritten(act, conversation, 'delete', tombstone, original)
   },
 
   *list(
@@ -159,9 +144,26 @@ function* seqAtTime(conversation: ConversationRow, time: number): Steps<number> 
   return low
 }
 
-/** Writes a message's new state. */
-function change(row: MessageRow): Steps<number> {
-  return run(
+function insertion(row: MessageRow): Query {
+  return write(
+    `INSERT INTO message (conversation, seq, id, created_by, created_at, updated_at, body, metadata, attachment,
+       revision, edited_at, edited_by, deleted, client_id)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, NULL, NULL, 0, $10)`,
+    row.conversation,
+    row.seq,
+    row.id,
+    row.created_by,
+    row.created_at,
+    row.updated_at,
+    row.body,
+    row.metadata,
+    row.attachment,
+    row.client_id,
+  )
+}
+
+function newState(row: MessageRow): Query {
+  return write(
     `UPDATE message SET body = $1, metadata = $2, attachment = $3, revision = $4, updated_at = $5, edited_at = $6,
        edited_by = $7, deleted = $8 WHERE conversation = $9 AND seq = $10`,
     row.body,
@@ -177,17 +179,19 @@ function change(row: MessageRow): Steps<number> {
   )
 }
 
-/** Tells of a message's change, under the conversation's next seq. */
-function* written(
+/** Writes a message's new state, and tells of it under the conversation's next seq. */
+function* rewritten(
   act: Act,
   conversation: ConversationRow,
   event: EventType,
-  message: Message,
+  row: MessageRow,
   original: Message,
 ): Steps<WrittenMessage> {
+  const message = messageRecord(row, conversation.id)
   const known = yield* membership(conversation, act.known)
   const seq = conversation.last_seq + 1
-  const entry = yield* appendMessageEvent(act.at, conversation, known, seq, event, message, original)
+  const beside = [newState(row)]
+  const entry = yield* appendMessageEvent(act.at, conversation, known, seq, event, message, original, beside)
   yield* run(
     'UPDATE conversation SET last_seq = $1, last_position = $2 WHERE key = $3',
     seq,

@@ -41,7 +41,12 @@ export function* all<Row>(text: string, ...values: Value[]): Steps<Row[]> {
 
 /** Says how many rows were changed. */
 export function* run(text: string, ...values: Value[]): Steps<number> {
-  return (yield { wanted: 'changes', text, values }) as number
+  return (yield write(text, ...values)) as number
+}
+
+/** The query of `run`, for whoever asks it beside others. */
+export function write(text: string, ...values: Value[]): Query {
+  return { wanted: 'changes', text, values }
 }
 
 export function* lock(what: string): Steps<void> {
