@@ -1,8 +1,8 @@
 /** Pages that would go stale in silence. */
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, globSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
-import { readTitles } from '../../scripts/check-rules.ts'
+import { claims, readTitles, type Title } from '../../scripts/check-rules.ts'
 import { sourceFiles } from '../../scripts/source-files.ts'
 import { root } from './run.ts'
 
@@ -23,10 +23,14 @@ function withoutHeads(rows: readonly string[][], heads: readonly string[]): stri
   return rows.filter(([first]) => !heads.includes(first!))
 }
 
+/** The titles of all tests, by file. */
+async function titlesByFile(): Promise<Map<string, Title[]>> {
+  const titles = (await sourceFiles(root, ['tests', 'src/testing'])).flatMap(readTitles)
+  return Map.groupBy(titles, ({ place }) => place.replace(/:\d+$/, ''))
+}
+
 test('HOUSE docs/security.md names for each threat a control, numbers of the standard, and tests that are there', async () => {
-  const titles = Map.groupBy((await sourceFiles(root, ['tests'])).flatMap(readTitles), ({ place }) =>
-    place.replace(/:\d+$/, ''),
-  )
+  const titles = await titlesByFile()
   const rows = withoutHeads(rowsOf(read('docs/security.md')), ['Threat'])
   expect(rows.length).toBeGreaterThan(20)
   for (const [threat, control, numbers, held] of rows) {
@@ -44,6 +48,54 @@ test('HOUSE docs/security.md names for each threat a control, numbers of the sta
         ).toContain(rest)
     }
   }
+})
+
+test('HOUSE docs/guarantees.md names for each promise files that are there, which hold every rule that it names', async () => {
+  const titles = await titlesByFile()
+  const promises = read('docs/guarantees.md').split(/^## /m).slice(1)
+  expect(promises.length).toBeGreaterThan(8)
+  for (const promise of promises) {
+    const name = promise.split('\n', 1)[0]!
+    const [told, held] = promise.split('*Held by:*')
+    const patterns = [...(held ?? '').matchAll(/`((?:tests|src)\/[^`]+)`/g)].map(([, pattern]) => pattern!)
+    const files = patterns.flatMap((pattern) => {
+      const found = globSync(pattern, { cwd: root })
+      expect(found, `${name}: ${pattern}`).not.toEqual([])
+      return found
+    })
+    const proved = files.flatMap((file) => titles.get(file) ?? []).flatMap(({ text }) => (text && claims(text)) || [])
+    const named = [...told!.matchAll(/\(([A-Z]\d+(?:, [A-Z]\d+)*)\)/g)].flatMap(([, rules]) => rules!.split(', '))
+    expect(named, name).not.toEqual([])
+    expect
+      .soft(
+        named.filter((rule) => !proved.includes(rule)),
+        name,
+      )
+      .toEqual([])
+  }
+})
+
+test('HOUSE every link of a page leads to a file, and README.md leads to every page of docs', () => {
+  const pages = globSync(['*.md', 'docs/**/*.md', 'bench/README.md'], { cwd: root })
+  expect(pages.length).toBeGreaterThan(15)
+  const links = pages.flatMap((page) =>
+    [...read(page).matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, to]) => ({ page, to: join(dirname(page), to!) })),
+  )
+  // What `npm run bench` writes.
+  const made = ['bench/RESULTS.md']
+  expect(links.filter(({ to }) => !made.includes(to) && !existsSync(join(root, to)))).toEqual([])
+  const told = links.filter(({ page }) => page === 'README.md').map(({ to }) => to)
+  expect(told).toEqual(expect.arrayContaining(globSync('docs/*.md', { cwd: root })))
+})
+
+test('HOUSE every file that ARCHITECTURE.md names with its room is there', () => {
+  const rooms = ['', 'src/', 'src/testing/', 'src/transport/', 'src/operator/']
+  const named = [...read('ARCHITECTURE.md').matchAll(/`((?:[\w-]+\/)*[\w-]+\.ts)`/g)].map(([, file]) => file!)
+  expect(named.length).toBeGreaterThan(60)
+  const placed = named.filter((file) => file.includes('/'))
+  expect(placed.filter((file) => !rooms.some((room) => existsSync(join(root, room, file))))).toEqual([])
+  const engine = globSync('src/engine/*.ts', { cwd: root }).map((file) => file.slice('src/engine/'.length))
+  expect(named).toEqual(expect.arrayContaining(engine))
 })
 
 const manifest: { [group: string]: Record<string, string> } = JSON.parse(read('package.json'))
