@@ -71,13 +71,13 @@ export class Fanfare implements AsyncDisposable {
     return result.conversation.id
   }
 
-  /** How many operations the server has asked its storage for, by its own count. */
-  async storageOperations(): Promise<number> {
+  /** One of the server's own counts, by the whole name of its sample. */
+  async metric(name: string): Promise<number> {
     const headers = { authorization: `Bearer ${apiKey}` }
     const metrics = await (await fetch(`http://127.0.0.1:${this.port}/metrics`, { headers })).text()
-    const [, count] = /^fanfare_storage_batch_operations_sum (\d+)$/m.exec(metrics) ?? []
-    if (count === undefined) throw new Error('the metrics count no storage operations')
-    return Number(count)
+    const line = metrics.split('\n').find((one) => one.startsWith(`${name} `))
+    if (line === undefined) throw new Error(`the metrics have no ${name}`)
+    return Number(line.slice(name.length))
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -7,6 +7,7 @@ import type { DialectName } from './load/dialects.ts'
 import { type Pace, pace, type Saturate, saturate } from './load/pairs.ts'
 import { type Resume, resume, type Storm, storm } from './load/resume.ts'
 import { openAll, type Session } from './load/sessions.ts'
+import { readOn, type Steady, steady } from './load/steady.ts'
 import { type Type, type, type Watch, watch } from './load/typing.ts'
 
 let sessions: Session[] = []
@@ -31,6 +32,11 @@ const jobs = {
   deliver: (job: Deliver & { readonly members?: number }) => deliver(sessions.slice(0, job.members), job),
   saturate: (job: Saturate) => saturate(sessions, job),
   pace: (job: Pace) => pace(sessions, job),
+  steady: (job: Steady) => steady(sessions, job),
+  /** The last session stops reading. */
+  stall: async () => sessions.at(-1)!.stall(),
+  /** It reads on, and is none of the sessions any more. */
+  readOn: () => readOn(sessions.pop()!),
   watch: (job: Watch) => watch(sessions, job),
   type: (job: Type) => type(sessions, job),
   storm: async (job: Storm) => {

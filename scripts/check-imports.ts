@@ -19,7 +19,7 @@ interface Room {
 }
 
 const seams = ['storage seam', 'broker seam', 'socket seam', 'clock', 'observer seam']
-const adapters = ['sqlite', 'brokers']
+const adapters = ['sqlite', 'postgres', 'brokers']
 
 /** The plan. A file belongs to the first room that holds it, so the seams stand before the folders that they live in. */
 const rooms: readonly Room[] = [
@@ -37,6 +37,12 @@ const rooms: readonly Room[] = [
     holds: ['src/storage/sqlite.ts', 'src/storage/sqlite/'],
     knows: ['protocol', 'storage seam', 'sql'],
     uses: ['node:*'],
+  },
+  {
+    name: 'postgres',
+    holds: ['src/storage/postgres.ts', 'src/storage/postgres/'],
+    knows: ['protocol', 'storage seam', 'sql'],
+    uses: ['pg', 'node:*'],
   },
   {
     name: 'brokers',

@@ -97,9 +97,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     broker:
       options.brokerUrl === null
         ? new LocalBroker()
-        : openNats(options.brokerUrl, `fanfare.${storage.epoch}`, (trouble) =>
-            observer.fault('speaking with other nodes', trouble),
-          ),
+        : openNats(options.brokerUrl, `fanfare.${storage.epoch}`, (trouble) => log.warn({ trouble }, 'broker')),
     tokens: new Tokens(options.tokenTrust, clock, (doing, error) => observer.fault(doing, error)),
     observer,
   })

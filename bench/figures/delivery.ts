@@ -20,7 +20,7 @@ interface Sizes {
 }
 
 const sizes: Readonly<Record<Scale, Sizes>> = {
-  full: { members: [2, 10, 100, 1_000, 10_000], windows: [1, 16], repeats: 3, seconds: 0.8 },
+  full: { members: [2, 10, 100, 1_000, 10_000], windows: [1, 16], repeats: 3, seconds: 0.6 },
   quick: { members: [2, 10], windows: [1, 16], repeats: 1, seconds: 0.1 },
 }
 

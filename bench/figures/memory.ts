@@ -18,7 +18,7 @@ const sizes: Readonly<Record<Scale, Sizes>> = {
 }
 
 /** From this many on what a server allocates once and for all no longer weighs. */
-const judgedFrom = 1_000
+const judgedFrom = 15_000
 
 export const memory: Figure = {
   name: 'memory',

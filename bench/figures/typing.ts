@@ -22,6 +22,9 @@ const sizes: Readonly<Record<Scale, Sizes>> = {
 /** What Node names the thread that has the database. */
 const storageThread = 'WorkerThread'
 
+/** The server's count of what it has asked its storage for. */
+const storageOperations = 'fanfare_storage_batch_operations_sum'
+
 export const typing: Figure = {
   name: 'typing',
   title: 'Typing in a large conversation',
@@ -40,7 +43,11 @@ export const typing: Figure = {
     // A message shows that what is counted would be seen.
     const traces = async (): Promise<Traces> => {
       await settled(pid)
-      return { wakes: wakesOf(pid, storageThread), digest: digestOf(folder), calls: await server.storageOperations() }
+      return {
+        wakes: wakesOf(pid, storageThread),
+        digest: digestOf(folder),
+        calls: await server.metric(storageOperations),
+      }
     }
     const before = await traces()
     await load.run('deliver', { port, pid, dialect: 'fanfare', messages: 1, window: 1, conversation })

@@ -1,17 +1,11 @@
 /** Durable messages between two: the first half of the sessions send, each to its own one of the second half. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cpu, cpuOf, cpuSince } from '../procfs.ts'
-import { percentile } from '../statistics.ts'
 import { createMessage } from './dialects.ts'
 import type { Session } from './sessions.ts'
+import { atRate, type Latency, latencyOf } from './timing.ts'
 
 const body = 'x'.repeat(100)
-
-/** Milliseconds. */
-export interface Latency {
-  readonly p50: number
-  readonly p99: number
-}
 
 export interface Saturate {
   readonly pid: number
@@ -81,12 +75,8 @@ export async function pace(sessions: readonly Session[], job: Pace): Promise<Pac
     replied: (_, milliseconds) => replies.push(milliseconds),
     delivered: (milliseconds) => deliveries.push(milliseconds),
   })
-  const start = performance.now()
   const total = Math.floor((perSecond * measuredMs) / 1000)
-  for (let sent = 0; sent < total; await sleep(1)) {
-    const due = Math.min(total, ((performance.now() - start) * perSecond) / 1000)
-    for (; sent < due; sent++) pairs.send(sent % conversations.length)
-  }
+  await atRate(total, perSecond, (index) => pairs.send(index % conversations.length))
   await pairs.settled()
   return { sent: total, toReply: latencyOf(replies), toDelivery: latencyOf(deliveries) }
 }
@@ -144,8 +134,4 @@ class Pairs {
     this.#awaited--
     if (this.#awaited === 0) this.#whenSettled()
   }
-}
-
-function latencyOf(milliseconds: readonly number[]): Latency {
-  return { p50: percentile(milliseconds, 0.5), p99: percentile(milliseconds, 0.99) }
 }

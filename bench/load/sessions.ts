@@ -36,6 +36,21 @@ export class Session {
     this.#wire.send(text)
   }
 
+  /** Stops reading, for good or until `readOn`. */
+  stall(): void {
+    this.#wire.pause()
+  }
+
+  /** Reads on; resolves with the code of the server's goodbye, 1006 where there is none, when the connection has ended. */
+  readOn(): Promise<number> {
+    return this.#wire.readOn()
+  }
+
+  /** Bytes that have come over its connection. */
+  get bytesRead(): number {
+    return this.#wire.bytesRead
+  }
+
   end(): void {
     this.#wire.end()
   }

@@ -1,7 +1,7 @@
 /**
  * A WebSocket connection that costs the load generator as little as possible: it reads all connections into one buffer, looks at frames
- * where they lie in it, and makes no text and no object of any. One that breaks by itself ends the process: whatever was measured after
- * that would not be true.
+ * where they lie in it, and makes no text and no object of any. One that breaks by itself ends the process, unless that is what it is asked to
+ * wait for: whatever was measured after that would not be true.
  */
 import { createConnection, type Socket } from 'node:net'
 
@@ -58,6 +58,8 @@ export class Wire {
   readonly #onText: OnText
   readonly #reader: FrameReader
   #accept: (() => void) | null = null
+  /** Told the code of the end where somebody waits for it. */
+  #onEnd: ((code: number) => void) | null = null
   #ended = false
 
   /** Begins to connect. `onText` looks at the text frames. */
@@ -79,8 +81,8 @@ export class Wire {
         },
       },
     })
-    this.#socket.on('error', (error) => this.#break(error.message))
-    this.#socket.on('close', () => this.#break('it was closed'))
+    this.#socket.on('error', (error) => this.#break(1006, error.message))
+    this.#socket.on('close', () => this.#break(1006, 'it was closed'))
     this.#socket.write(
       `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
         'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n',
@@ -89,6 +91,24 @@ export class Wire {
 
   send(text: string): void {
     this.#socket.write(maskedFrame(opText, Buffer.from(text)))
+  }
+
+  /** Stops reading: what comes waits in the kernel, and behind that in the server. */
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  /** Reads on, and expects the end; resolves with the code of the server's goodbye, 1006 where there is none. */
+  readOn(): Promise<number> {
+    const ended = new Promise<number>((resolve) => {
+      this.#onEnd = resolve
+    })
+    this.#socket.resume()
+    return ended
+  }
+
+  get bytesRead(): number {
+    return this.#socket.bytesRead
   }
 
   /** Cuts the connection off, so that neither side keeps anything of it. */
@@ -115,12 +135,15 @@ export class Wire {
   #take(op: number, bytes: Buffer, from: number, to: number): void {
     if (op === opText) this.#onText(bytes, from, to)
     else if (op === opPing) this.#socket.write(maskedFrame(opPing + 1, bytes.subarray(from, to)))
-    else if (op === opClose)
-      this.#break(`the server said goodbye with ${to > from ? bytes.readUInt16BE(from) : 'nothing'}`)
+    else if (op === opClose) {
+      const code = to > from ? bytes.readUInt16BE(from) : 1005
+      this.#break(code, `the server said goodbye with ${code}`)
+    }
   }
 
-  #break(why: string): void {
-    if (!this.#ended) throw new Error(`a connection of the load broke: ${why}`)
+  #break(code: number, why: string): void {
+    if (this.#onEnd) this.#onEnd(code)
+    else if (!this.#ended) throw new Error(`a connection of the load broke: ${why}`)
   }
 }
 

@@ -51,13 +51,13 @@ export class Journal implements Omit<Observer, 'answered' | 'pushed'>, StorageOb
   }
 
   failed(operations: number, reason: string): void {
-    if (this.#unstored === null) this.#log.error({ reason }, 'storage_failed')
+    if (this.#unstored === null) this.#tell('error', { reason }, 'storage_failed')
     this.#unstored = (this.#unstored ?? 0) + operations
   }
 
   committed(): void {
     if (this.#unstored === null) return
-    this.#log.warn({ failed: this.#unstored }, 'storage_recovered')
+    this.#tell('warn', { failed: this.#unstored }, 'storage_recovered')
     this.#unstored = null
   }
 

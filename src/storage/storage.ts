@@ -41,7 +41,7 @@ export interface Telling {
 export interface LogEntry {
   /** Where it stands in the log; later entries stand higher. */
   readonly position: number
-  /** The position of the entry before it in its conversation; 0 where there is none, or no other node that it matters to. */
+  /** The position of the entry before it in its conversation; 0 where there is none. */
   readonly previous: number
   /** Where it stands in its conversation; null for an event that concerns one user alone (W4). */
   readonly place: Place | null
@@ -89,7 +89,7 @@ export interface LogPlace {
 
 /** What a user missed (R2, R4). It is told in this order: `gaps`, `events`, the events at `positions`, `gapsAfter`. */
 export interface Missed {
-  /** Every entry up to here is in it. */
+  /** Every entry up to here is in it. Where other nodes write too, some that were answered may stand beyond: they are asked for from here. */
   readonly upTo: number
   /** No cursor may go beyond this before `gapsAfter` is told: of what comes behind, something was left out. `upTo` where there is none. */
   readonly wholeTo: number
@@ -303,7 +303,10 @@ export interface Storage {
   readonly events: EventStorage
   readonly users: UserStorage
   readonly userChannels: UserChannelStorage
-  /** The name of the log's present epoch, which is a part of every place in it (`LogPlace`). */
+  /**
+   * The name of the log's present epoch, which is a part of every place in it (`LogPlace`). Another one begins when the database is opened, or
+   * when its server comes back.
+   */
   readonly epoch: string
   /** The position of the latest entry when the database was opened. */
   readonly position: number

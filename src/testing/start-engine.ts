@@ -39,7 +39,7 @@ export interface TestEngine extends AsyncDisposable {
   crash(): Promise<void>
 }
 
-const unobserved: Observer = {
+export const unobserved: Observer = {
   sessionConnected() {},
   sessionEnded() {},
   answered() {},

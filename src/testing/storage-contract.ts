@@ -4,6 +4,7 @@
  */
 import { describe } from 'vitest'
 import { conversationsContract } from './storage-contract/conversations.ts'
+import { followingContract } from './storage-contract/following.ts'
 import { logContract } from './storage-contract/log.ts'
 import { messagesContract } from './storage-contract/messages.ts'
 import { participantsContract } from './storage-contract/participants.ts'
@@ -28,6 +29,7 @@ export function storageContract(name: string, open: OpenStorage): void {
     readMarkersContract(open)
     usersContract(open)
     userChannelsContract(open)
+    followingContract(open)
     resumingContract(open)
     retentionContract(open)
   })

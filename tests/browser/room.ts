@@ -53,7 +53,7 @@ export class Room implements AsyncDisposable {
     await window.context.clock.install()
     const page = await app.open(window, 'bob', server.url)
     await connected(page)
-    await page.clock.pauseAt(new Date(Date.now() + 60_000))
+    await page.clock.pauseAt(new Date(Date.now() + 5_000))
     return new Room({ server, alice, page, conversation: conversation.id, sent }, clock, ending.move())
   }
 

@@ -19,9 +19,13 @@ export class PumpedSession {
     this.pair = pair
   }
 
-  static async connect(started: TestEngine, user: UserId): Promise<PumpedSession> {
+  static async connect(
+    started: Pick<TestEngine, 'open' | 'token'>,
+    user: UserId,
+    cursor?: string,
+  ): Promise<PumpedSession> {
     const session = new PumpedSession(user, started.open())
-    await session.command('connect', { token: await started.token(user) })
+    await session.command('connect', { token: await started.token(user), cursor })
     return session
   }
 

@@ -1,6 +1,6 @@
 /** A server that is killed under many sessions and started again: all come back at once, each with its cursor. */
-import { readFileSync } from 'node:fs'
 import { WebSocket } from 'ws'
+import { type Cpu, cpuOf } from '../../bench/procfs.ts'
 import type { ConnectResult } from '../../src/protocol/commands.ts'
 import { type PushFrame, type ReplyFrame, socketPath } from '../../src/protocol/frames.ts'
 import type { ConversationId, UserId } from '../../src/protocol/ids.ts'
@@ -20,7 +20,7 @@ export interface RestartReport {
   readonly startSeconds: number
   readonly resumeSeconds: number
   /** Of the new server, in all; null where the system does not tell. */
-  readonly serverCpuSeconds: number | null
+  readonly serverCpu: Cpu | null
 }
 
 const usersPerRoom = 10
@@ -73,7 +73,7 @@ export async function restart(sessions: number): Promise<RestartReport> {
     problems: people.flatMap(({ problems }) => problems),
     startSeconds: (listeningAt - startedAt) / 1_000,
     resumeSeconds: (doneAt - listeningAt) / 1_000,
-    serverCpuSeconds: cpuSecondsOf(again.pid),
+    serverCpu: process.platform === 'linux' ? cpuOf(again.pid) : null,
   }
 }
 
@@ -156,25 +156,14 @@ class Returner {
     })
   }
 
-  /** There is one conversation, so what comes is gapless from the first to the last event. */
+  /** There is one conversation, so what comes is gapless from the first to the last event. What is otherwise is told, and it goes on. */
   #push(frame: PushFrame): void {
     if (!isEvent(frame) || frame.seq !== this.#seq + 1) {
       this.problems.push(`${this.user} was pushed ${JSON.stringify(frame)} after ${this.#seq}`)
-      return
     }
+    if (!isEvent(frame) || frame.seq === undefined) return
     this.#seq = frame.seq
     this.#cursor = frame.cursor
     this.#wake()
-  }
-}
-
-/** What the process has used so far, as Linux counts it in hundredths of a second. */
-function cpuSecondsOf(pid: number): number | null {
-  try {
-    const [, fields] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')
-    const [user, system] = (fields as string).split(' ').slice(11, 13).map(Number)
-    return ((user as number) + (system as number)) / 100
-  } catch {
-    return null
   }
 }

@@ -1,7 +1,7 @@
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, it } from 'vitest'
 import { openSqlite } from '../../src/storage/sqlite.ts'
-import { alice, bob, carol, codeOf, refusal, seqOf } from '../../src/testing/storage-contract/stage.ts'
+import { alice, bob, carol, codeOf, entryOf, refusal, seqOf } from '../../src/testing/storage-contract/stage.ts'
 import { storageContract } from '../../src/testing/storage-contract.ts'
 import { noLimits, SqliteFolder } from './sqlite-folder.ts'
 
@@ -32,6 +32,27 @@ describe('SQLite: batches', () => {
     const room = await stage.conversation(alice, [bob])
     await expect(refusal(stage.update(alice, room, 'Half', 1n as never))).rejects.toThrow('BigInt')
     expect((await stage.say(alice, room, 'goes on')).entry).not.toBeNull()
+  })
+})
+
+describe('SQLite: the order of what is asked for', () => {
+  it('R2 what was asked for before a session begins is in what it missed, and what was asked for after it is not', async () => {
+    await using stage = await new SqliteFolder().stage()
+    const room = await stage.conversation(alice, [bob])
+    const since = { epoch: stage.storage.epoch, position: 1 }
+    const order: (number | string)[] = []
+    const say = (body: string) => stage.say(alice, room, body).then((done) => order.push(entryOf(done).position))
+    const [, admitted] = await Promise.all([
+      say('one'),
+      stage.storage.userChannels.admit(bob, stage.fresh('his'), since).then((found) => {
+        order.push('admitted')
+        return found
+      }),
+      say('two'),
+    ])
+    expect(order).toEqual([2, 'admitted', 3])
+    expect(admitted.missed).toMatchObject({ upTo: 2, positions: [] })
+    expect(admitted.missed?.events.map(({ position }) => position)).toEqual([2])
   })
 })
 

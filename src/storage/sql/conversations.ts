@@ -7,6 +7,7 @@ import type { Conversation, Metadata, RecordEvent } from '../../protocol/records
 import type {
   Act,
   ConversationStorage,
+  LogEntry,
   Membership,
   NewConversation,
   StorageLimits,
@@ -50,6 +51,7 @@ export function conversations(limits: StorageLimits): AsSteps<ConversationStorag
       const entry = yield* appendConversationEvent(act.at, row, { version: 1, participants: users }, 1, data, [
         { to: 'participants', data },
       ])
+      yield* stoodAt(row, entry)
       return { result: { conversation: record, created: true }, entry }
     },
 
@@ -233,8 +235,8 @@ function* findOrInsert(
     yield* requireRoom(limits, users.length, users)
     const inserted = yield* get<{ key: number }>(
       `INSERT INTO conversation (id, title, metadata, distinct_key, created_by, created_at, updated_at,
-         last_seq, last_message_seq, participant_count, membership_version)
-       VALUES ($1, $2, $3, $4, $5, $6, $6, 1, NULL, $7, 1) ON CONFLICT (distinct_key) DO NOTHING RETURNING key`,
+         last_seq, last_position, last_message_seq, participant_count, membership_version)
+       VALUES ($1, $2, $3, $4, $5, $6, $6, 1, 0, NULL, $7, 1) ON CONFLICT (distinct_key) DO NOTHING RETURNING key`,
       draft.id,
       draft.title,
       JSON.stringify(draft.metadata),
@@ -303,6 +305,7 @@ function* change(
   const { row, data } = yield* next(act, before, write)
   const now = yield* membership(row, act.known)
   const entry = yield* appendConversationEvent(act.at, row, now, row.last_seq, data, [{ to: 'participants', data }])
+  yield* stoodAt(row, entry)
   return { result: { conversation: data.record }, entry }
 }
 
@@ -331,6 +334,7 @@ function* changeParticipants(
   if (staying.length) tellings.push({ to: staying, data })
   if (added.length) tellings.push({ to: added, data: { ...data, event_type: 'create', original_record: null } })
   const entry = yield* appendConversationEvent(act.at, row, now, row.last_seq, data, tellings)
+  yield* stoodAt(row, entry)
   return { result: { conversation: data.record }, entry }
 }
 
@@ -355,6 +359,11 @@ function* next(act: Act, before: ConversationRow, write: (seq: number) => Steps<
       original_record: original,
     },
   }
+}
+
+/** The next entry of the conversation is told which one it follows. */
+function stoodAt({ key }: ConversationRow, { position }: LogEntry): Steps<number> {
+  return run('UPDATE conversation SET last_position = $1 WHERE key = $2', position, key)
 }
 
 /** Names a set of participants, be it of two or of ten thousand. */

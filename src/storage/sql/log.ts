@@ -5,7 +5,7 @@ import type { LogEntry, Membership, Telling } from '../storage.ts'
 import type { ConversationRow } from './rows.ts'
 import { all, endOfLog, get, lock, run, type Steps, scrubbed, type Value } from './steps.ts'
 
-/** Appends a message's event. `seq` is the conversation's next one, already taken. */
+/** Appends a message's event under the conversation's next seq. The caller then writes both, and the position, into the conversation. */
 export function* appendMessageEvent(
   at: number,
   conversation: ConversationRow,
@@ -27,7 +27,7 @@ export function* appendMessageEvent(
   )
   return {
     position,
-    previous: 0,
+    previous: conversation.last_position,
     place: { conversation: conversation.id, seq },
     membership,
     tellings: [
@@ -36,7 +36,7 @@ export function* appendMessageEvent(
   }
 }
 
-/** Appends a conversation's event. Whom it tells what is up to the caller (E5). */
+/** The same for a conversation's own event. Whom it tells what is up to the caller (E5). */
 export function* appendConversationEvent(
   at: number,
   conversation: ConversationRow,
@@ -55,7 +55,8 @@ export function* appendConversationEvent(
     JSON.stringify(data.record),
     data.original_record && JSON.stringify(data.original_record),
   )
-  return { position, previous: 0, place: { conversation: conversation.id, seq }, membership, tellings }
+  const previous = conversation.last_position
+  return { position, previous, place: { conversation: conversation.id, seq }, membership, tellings }
 }
 
 /** Appends an event that concerns `user` alone (W4). */

@@ -57,18 +57,22 @@ export const messages: AsSteps<MessageStorage> = {
       row.client_id,
     )
     yield* run(
-      'UPDATE conversation SET last_seq = $1, last_message_seq = $1, updated_at = $2 WHERE key = $3',
-      seq,
-      Math.max(conversation.updated_at, act.at),
-      conversation.key,
-    )
-    yield* run(
       'UPDATE membership SET last_read_seq = $1 WHERE conversation = $2 AND "user" = $3 AND to_seq IS NULL',
       seq,
       conversation.key,
       act.actor,
     )
-    return yield* written(act, conversation, seq, 'create', messageRecord(row, conversation.id), null)
+    const record = messageRecord(row, conversation.id)
+    const known = yield* membership(conversation, act.known)
+    const entry = yield* appendMessageEvent(act.at, conversation, known, seq, 'create', record, null)
+    yield* run(
+      'UPDATE conversation SET last_seq = $1, last_message_seq = $1, last_position = $2, updated_at = $3 WHERE key = $4',
+      seq,
+      entry.position,
+      Math.max(conversation.updated_at, act.at),
+      conversation.key,
+    )
+    return { result: { message: record }, entry }
   },
 
   *edit(act: Act, id: MessageId, changes: MessageChanges): Steps<WrittenMessage> {
@@ -95,8 +99,8 @@ export const messages: AsSteps<MessageStorage> = {
       edited_at: act.at,
       edited_by: act.actor,
     }
-    const seq = yield* change(conversation, edited)
-    return yield* written(act, conversation, seq, 'update', messageRecord(edited, conversation.id), original)
+    yield* change(edited)
+    return yield* written(act, conversation, 'update', messageRecord(edited, conversation.id), original)
   },
 
   *delete(act: Act, id: MessageId): Steps<WrittenMessage> {
@@ -109,10 +113,10 @@ export const messages: AsSteps<MessageStorage> = {
     const scrubbed: MessageRow = { ...row, body: '', metadata: '{}', attachment: null }
     const updatedAt = Math.max(act.at, row.updated_at)
     const tombstone: MessageRow = { ...scrubbed, deleted: 1, revision: row.revision + 1, updated_at: updatedAt }
-    const seq = yield* change(conversation, tombstone)
+    yield* change(tombstone)
     yield* scrubMessage(conversation.key, row.seq)
     const original = messageRecord(scrubbed, conversation.id)
-    return yield* written(act, conversation, seq, 'delete', messageRecord(tombstone, conversation.id), original)
+    return yield* written(act, conversation, 'delete', messageRecord(tombstone, conversation.id), original)
   },
 
   *list(
@@ -155,9 +159,9 @@ function* seqAtTime(conversation: ConversationRow, time: number): Steps<number> 
   return low
 }
 
-/** Writes a message's new state, and takes the conversation's next seq for it. */
-function* change(conversation: ConversationRow, row: MessageRow): Steps<number> {
-  yield* run(
+/** Writes a message's new state. */
+function change(row: MessageRow): Steps<number> {
+  return run(
     `UPDATE message SET body = $1, metadata = $2, attachment = $3, revision = $4, updated_at = $5, edited_at = $6,
        edited_by = $7, deleted = $8 WHERE conversation = $9 AND seq = $10`,
     row.body,
@@ -171,21 +175,25 @@ function* change(conversation: ConversationRow, row: MessageRow): Steps<number> 
     row.conversation,
     row.seq,
   )
-  const seq = conversation.last_seq + 1
-  yield* run('UPDATE conversation SET last_seq = $1 WHERE key = $2', seq, conversation.key)
-  return seq
 }
 
+/** Tells of a message's change, under the conversation's next seq. */
 function* written(
   act: Act,
   conversation: ConversationRow,
-  seq: number,
   event: EventType,
   message: Message,
-  original: Message | null,
+  original: Message,
 ): Steps<WrittenMessage> {
   const known = yield* membership(conversation, act.known)
+  const seq = conversation.last_seq + 1
   const entry = yield* appendMessageEvent(act.at, conversation, known, seq, event, message, original)
+  yield* run(
+    'UPDATE conversation SET last_seq = $1, last_position = $2 WHERE key = $3',
+    seq,
+    entry.position,
+    conversation.key,
+  )
   return { result: { message }, entry }
 }
 

@@ -77,7 +77,9 @@ const events: AsSteps<EventStorage> = {
       end,
       limit,
     )
-    return { upTo: rows.length < limit ? end : (rows.at(-1)?.position ?? end), entries: rows.map(followed) }
+    // Who was once told of a place beyond the end was told all before it.
+    const upTo = rows.length < limit ? Math.max(end, position) : (rows.at(-1)?.position ?? end)
+    return { upTo, entries: rows.map(followed) }
   },
 
   *audience(position: number): Steps<UserId[]> {

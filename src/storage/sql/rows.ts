@@ -27,6 +27,7 @@ export interface ConversationRow {
   created_at: number
   updated_at: number
   last_seq: number
+  last_position: number
   last_message_seq: number | null
   participant_count: number
   membership_version: number

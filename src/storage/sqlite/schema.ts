@@ -45,6 +45,7 @@ export const migrations: readonly string[] = [
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     last_seq INTEGER NOT NULL,
+    last_position INTEGER NOT NULL,      -- of the event with that seq
     last_message_seq INTEGER,
     participant_count INTEGER NOT NULL,
     membership_version INTEGER NOT NULL

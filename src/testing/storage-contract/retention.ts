@@ -49,7 +49,9 @@ export function retentionContract(open: OpenStorage): void {
       ])
     })
 
-    it('R4, R1 behind the first 10,000 events come gaps alone, and no cursor passes them by', async () => {
+    it('R4, R1 behind the first 10,000 events come gaps alone, and no cursor passes them by', {
+      timeout: 300_000,
+    }, async () => {
       await using stage = await openStage(open)
       const rooms: ConversationId[] = []
       for (let count = 0; count < 22; count++) rooms.push(await stage.conversation(alice, [bob]))

@@ -1,0 +1,186 @@
+/** Storage in PostgreSQL, which several nodes may share: operations run on a pool of connections, each in a transaction of its own. */
+import { FanfareError } from '../protocol/codes.ts'
+import type { UserId } from '../protocol/ids.ts'
+import { ask, Connections } from './postgres/connections.ts'
+import { Trouble, toCaller } from './postgres/errors.ts'
+import { nameOf, opened } from './postgres/opening.ts'
+import { admitting, plan, type Way } from './postgres/plan.ts'
+import { endOfLog, type Isolation, transaction, Unanswered } from './postgres/transaction.ts'
+import { AnswersInOrder, type Lanes, type Ticket, WaitingLines } from './postgres/turns.ts'
+import { type Nouns, type Operations, operations } from './sql/operations.ts'
+import type { Steps } from './sql/steps.ts'
+import {
+  DatabaseUnusable,
+  type Storage,
+  type StorageLimits,
+  type StorageObserver,
+  type UserChannelStorage,
+} from './storage.ts'
+
+/** So often an operation is tried again that another one was in the way of. */
+const tries = 5
+
+/**
+ * Opens the database at `url`, and makes its tables where they are missing. Rejects with `DatabaseUnusable` when it can't be reached or used,
+ * or is of a newer version; then nothing was changed. What is asked for while the database is away is `unavailable`, and all goes on when it
+ * is there again.
+ */
+export async function openPostgres(
+  url: string,
+  limits: StorageLimits,
+  observer: StorageObserver,
+): Promise<SharedStorage> {
+  const connections = new Connections(url)
+  const database = new PostgresDatabase(connections, operations(limits), observer)
+  try {
+    const name = await opened(url, nameOf)
+    const position = await connections.use(endOfLog)
+    return {
+      ...database.nouns(),
+      name,
+      // It is another one when the database comes back in another life.
+      get epoch() {
+        return connections.epoch
+      },
+      position,
+      close: () => database.close(),
+    }
+  } catch (error) {
+    await connections.close()
+    throw error instanceof Trouble ? new DatabaseUnusable(`PostgreSQL: ${error.message}`) : error
+  }
+}
+
+/** Storage that several nodes share. */
+export interface SharedStorage extends Storage {
+  /** What all nodes know the database by among themselves. No client is told it. */
+  readonly name: string
+}
+
+type AnyVerb = (...args: never[]) => Steps<unknown>
+
+class PostgresDatabase {
+  readonly #connections: Connections
+  readonly #operations: Operations
+  readonly #observer: StorageObserver
+  readonly #lines = new WaitingLines()
+  readonly #answers = new AnswersInOrder()
+  #underWay = 0
+  #whenIdle: (() => void) | null = null
+  #closing: Promise<void> | null = null
+
+  constructor(connections: Connections, operations: Operations, observer: StorageObserver) {
+    this.#connections = connections
+    this.#operations = operations
+    this.#observer = observer
+  }
+
+  nouns(): Nouns {
+    const nouns = Object.entries(this.#operations as unknown as Record<string, Record<string, AnyVerb>>)
+    const ways = plan as unknown as Record<string, Record<string, Way<never[]>>>
+    const ready = nouns.map(([noun, verbs]) => [
+      noun,
+      Object.fromEntries(
+        Object.entries(verbs).map(([verb, steps]) => {
+          const way = ways[noun]?.[verb] as Way<never[]>
+          return [verb, (...args: never[]) => this.#do(way.lanes(...args), way.isolation, () => steps(...args))]
+        }),
+      ),
+    ])
+    return this.#withListeners(Object.fromEntries(ready) as Nouns)
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    if (this.#underWay > 0) {
+      await new Promise<void>((resolve) => {
+        this.#whenIdle = resolve
+      })
+    }
+    await this.#connections.close()
+  }
+
+  /** Whose lane a listener's admission belongs in is known only when the name has been looked up; it is looked up again then. */
+  #withListeners(nouns: Nouns): Nouns {
+    const { admitListener } = this.#operations.userChannels
+    const { isolation } = plan.userChannels.admitListener
+    const owner = async (name: string) => {
+      const text = 'SELECT "user" FROM user_channel WHERE name = $1'
+      const [row] = await this.#connections.use((client) => ask<{ user: UserId }>(client, text, name))
+      return row?.user
+    }
+    const admit: UserChannelStorage['admitListener'] = (name, since) =>
+      this.#answered(async (answer) => {
+        const user = await owner(name)
+        if (user) await this.#inLanes(admitting(user), isolation, () => admitListener(name, since), answer)
+        else answer(null)
+      })
+    return { ...nouns, userChannels: { ...nouns.userChannels, admitListener: admit } }
+  }
+
+  #do<R>(lanes: Lanes, isolation: Isolation, steps: () => Steps<R>): Promise<R> {
+    return this.#answered((answer) => this.#inLanes(lanes, isolation, steps, answer))
+  }
+
+  /** The promise that a caller gets. `answer` resolves it at once, so that callers are told in the order in which it is called. */
+  #answered<R>(work: (answer: (result: R) => void) => Promise<void>): Promise<R> {
+    return new Promise((resolve, reject) => {
+      if (this.#closing) return reject(new FanfareError('unavailable', 'the storage is closed'))
+      this.#underWay++
+      work(resolve)
+        .catch((error: unknown) => {
+          if (error instanceof Trouble && error.isOutside) this.#observer.failed(1, `PostgreSQL: ${error.message}`)
+          reject(toCaller(error, error instanceof Unanswered ? unanswered : undefined))
+        })
+        .finally(() => {
+          this.#underWay--
+          if (this.#underWay === 0) this.#whenIdle?.()
+        })
+    })
+  }
+
+  #inLanes<R>(lanes: Lanes, isolation: Isolation, steps: () => Steps<R>, answer: (result: R) => void): Promise<void> {
+    return this.#lines.run(lanes, () => this.#tried(isolation, steps, answer))
+  }
+
+  async #tried<R>(isolation: Isolation, steps: () => Steps<R>, answer: (result: R) => void): Promise<void> {
+    for (let left = tries; ; left--) {
+      try {
+        return await this.#once(isolation, steps(), answer)
+      } catch (error) {
+        if (!(error instanceof Trouble && error.isPassing) || left === 1) throw error
+      }
+    }
+  }
+
+  async #once<R>(isolation: Isolation, steps: Steps<R>, answer: (result: R) => void): Promise<void> {
+    let ticket: Ticket | undefined
+    const logging = {
+      asked: () => {
+        ticket = this.#answers.enter()
+      },
+      placed: (position: number) => {
+        if (ticket) this.#answers.place(ticket, position)
+      },
+      reached: (position: number) => this.#connections.told(position),
+    }
+    try {
+      const begunAt = performance.now()
+      const result = await this.#connections.use((client) => transaction(client, isolation, steps, logging))
+      this.#observer.committed(1, performance.now() - begunAt)
+      if (ticket?.entry) this.#connections.told(ticket.entry.position)
+      await this.#answers.committed(ticket, () => answer(result))
+    } catch (error) {
+      if (ticket) this.#answers.leave(ticket)
+      throw error
+    }
+  }
+}
+
+/** What the caller of an operation gets whose commit was not answered. */
+const unanswered =
+  'the database went away while it stored this, so nobody knows whether it did; asked again with the same client_id it is done once'
