@@ -3,18 +3,22 @@ import { createServer, type Server as HttpListener, type IncomingMessage, type S
 import { createServer as createTlsServer, type Server as TlsListener } from 'node:https'
 import { type AddressInfo, isIPv6 } from 'node:net'
 import { join } from 'node:path'
+import type { Broker } from './broker/broker.ts'
 import { LocalBroker } from './broker/local.ts'
 import { openNats } from './broker/nats.ts'
 import { type Clock, systemClock } from './engine/clock.ts'
 import type { Config } from './engine/config.ts'
 import { Engine } from './engine/engine.ts'
+import type { Observer } from './engine/observer.ts'
 import { Tokens, type TokenTrust } from './engine/tokens.ts'
 import { both } from './operator/both.ts'
 import { Journal } from './operator/journal.ts'
 import type { Log } from './operator/log.ts'
 import { Metrics, type Readings } from './operator/metrics.ts'
 import { Readiness } from './operator/readiness.ts'
+import { openPostgres } from './storage/postgres.ts'
 import { openSqlite } from './storage/sqlite.ts'
+import type { Storage, StorageLimits, StorageObserver } from './storage/storage.ts'
 import { TrustedProxies } from './transport/address.ts'
 import { Certificate, type CertificateFiles } from './transport/certificate.ts'
 import { serveDemo } from './transport/demo.ts'
@@ -30,8 +34,10 @@ export interface Place {
 }
 
 export interface ServerOptions extends Place {
-  /** A folder that exists; the database is made in it at the first start. */
+  /** A folder that exists; the embedded database is made in it at the first start. */
   readonly dataFolder: string
+  /** The PostgreSQL database that it shares with others; null for the embedded one. */
+  readonly databaseUrl: string | null
   readonly tokenTrust: TokenTrust
   /** Any of them is the application's: it may have several, to replace one without a break. At least one. */
   readonly apiKeys: readonly string[]
@@ -89,15 +95,12 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     maxParticipants: config.limits.participants,
     maxConversationsPerUser: config.limits.conversationsPerUser,
   }
-  const storage = await openSqlite(join(options.dataFolder, 'fanfare.db'), limits, observer)
+  const { storage, broker } = await openStorage(options, limits, observer)
   const engine = await Engine.start({
     config,
     clock,
     storage,
-    broker:
-      options.brokerUrl === null
-        ? new LocalBroker()
-        : openNats(options.brokerUrl, `fanfare.${storage.epoch}`, (trouble) => log.warn({ trouble }, 'broker')),
+    broker,
     tokens: new Tokens(options.tokenTrust, clock, (doing, error) => observer.fault(doing, error)),
     observer,
   })
@@ -169,6 +172,22 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       return closing
     },
   }
+}
+
+/** The database, and what carries to the other servers on it. */
+async function openStorage(
+  { dataFolder, databaseUrl, brokerUrl }: ServerOptions,
+  limits: StorageLimits,
+  observer: Observer & StorageObserver,
+): Promise<{ readonly storage: Storage; readonly broker: Broker }> {
+  if (databaseUrl === null) {
+    const storage = await openSqlite(join(dataFolder, 'fanfare.db'), limits, observer)
+    return { storage, broker: new LocalBroker() }
+  }
+  const storage = await openPostgres(databaseUrl, limits, observer)
+  if (brokerUrl === null) return { storage, broker: new LocalBroker(false) }
+  const onTrouble = (trouble: string) => observer.fault('speaking with other nodes', trouble)
+  return { storage, broker: openNats(brokerUrl, `fanfare.${storage.name}`, onTrouble) }
 }
 
 type Listener = HttpListener | TlsListener

@@ -3,7 +3,7 @@ import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { OperatorError } from '../engine/operator-error.ts'
 import { checkCertificate } from './checks/certificate.ts'
-import { checkDatabase } from './checks/database.ts'
+import { checkDatabase, checkPostgres } from './checks/database.ts'
 import { type Finding, fail, ok } from './checks/finding.ts'
 import { checkFolder } from './checks/folder.ts'
 import { checkClock, checkNode } from './checks/machine.ts'
@@ -35,11 +35,13 @@ async function findingsOf(args: readonly string[], environment: Environment): Pr
     return [checkNode(), fail('options', error.message, 'the rest was not looked at')]
   }
   const folder = resolve(settings.data)
+  const { databaseUrl, jwksUrl } = settings
   return [
     checkNode(),
-    ...checkOptions(settings),
-    ...checkFolder(folder),
-    ...(isFile(folder) ? [] : [...checkSecrets(folder, environment, settings.jwksUrl), ...checkDatabase(folder)]),
+    ...checkOptions(settings, environment),
+    ...(databaseUrl === null ? checkFolder(folder) : []),
+    ...(isFile(folder) ? [] : checkSecrets(folder, environment, jwksUrl)),
+    ...(databaseUrl !== null ? [await checkPostgres(databaseUrl)] : isFile(folder) ? [] : checkDatabase(folder)),
     checkClock(folder, Date.now()),
     checkCertificate(settings, Date.now()),
     await checkPort('port', settings, settings.tlsCert === null ? 'http' : 'https'),

@@ -2,6 +2,7 @@
 import { readNatsAddress } from '../broker/nats-address.ts'
 import { longestTtlSeconds } from '../engine/token-ttl.ts'
 import { isUserId, type UserId } from '../protocol/ids.ts'
+import { isDatabaseUrl } from '../storage/postgres/url.ts'
 import { isAddressOrNetwork } from '../transport/address.ts'
 
 export interface Kind<Value> {
@@ -137,6 +138,14 @@ export const natsUrl: Kind<string | null> = {
   takes: 'nats://HOST:PORT or tls://HOST:PORT, several with commas, and before a host perhaps USER:PASSWORD@ or TOKEN@',
   repeatable: true,
   read: (text) => (readNatsAddress(text) ? text : undefined),
+  show: (value) => value ?? 'none',
+}
+
+export const databaseUrl: Kind<string | null> = {
+  placeholder: 'URL',
+  takes: 'postgres://USER:PASSWORD@HOST:5432/DATABASE, where what can be left out is as PostgreSQL has it',
+  repeatable: false,
+  read: (text) => (isDatabaseUrl(text) ? text : undefined),
   show: (value) => value ?? 'none',
 }
 

@@ -6,12 +6,14 @@
 import { defaultConfig, type Limits } from '../engine/config.ts'
 import { defaultTtlSeconds } from '../engine/token-ttl.ts'
 import { type LogLevel, logLevels } from '../operator/log-level.ts'
+import { hasPassword } from '../storage/postgres/url.ts'
 import type { Command } from './commands.ts'
 import {
   choice,
   claim,
   claims,
   count,
+  databaseUrl,
   flag,
   folder,
   host,
@@ -130,6 +132,14 @@ export const options = {
     help: 'The folder of the database and of the secrets that are not given. It is made where it is missing.',
     commands: [...everywhere, 'token', 'rotate', 'disconnect', 'backup'],
   } satisfies Option<string>,
+  databaseUrl: {
+    name: 'database-url',
+    kind: databaseUrl,
+    default: null,
+    help: 'The PostgreSQL database that several servers share; without it the server has one of its own in the data folder.',
+    commands: everywhere,
+    isSecret: hasPassword,
+  } satisfies Option<string | null>,
   brokerUrl: {
     name: 'broker-url',
     kind: natsUrl,

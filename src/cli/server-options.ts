@@ -1,4 +1,5 @@
 /** From the command line and the environment to what the server needs. */
+import { resolve } from 'node:path'
 import { type Config, noLimits } from '../engine/config.ts'
 import { OperatorError } from '../engine/operator-error.ts'
 import { openLog, standardOutput } from '../operator/log.ts'
@@ -19,7 +20,7 @@ export function serverOptions(
   environment: Environment,
 ): ServerOptions {
   const settings = readSettings(command, args, environment)
-  const { host, port, data, brokerUrl, origins, trustedProxies, noLimits: unlimited, ...others } = settings
+  const { host, port, data, databaseUrl, brokerUrl, origins, trustedProxies, noLimits: unlimited, ...others } = settings
   const { jwksUrl, tokenIssuer: issuer, tokenAudience: audiences, ...configured } = others
   const { listeners, conversations, queueBytes, queuesBytes, retentionDays, drainMs, ...more } = configured
   const { logLevel, metricsPort, metricsHost, tlsCert, tlsKey, ...limits } = more
@@ -32,11 +33,13 @@ export function serverOptions(
     retentionMs: orNoLimit(retentionDays) * 86_400_000,
     drainMs,
   }
-  refuseBroker(brokerUrl)
+  if (databaseUrl === null) refuseBroker(brokerUrl)
+  else if (command === 'serve') requireSecrets(environment, jwksUrl)
   const log = openLog(logLevel, standardOutput(), process.stdout.isTTY)
   const tls = certificateFiles(tlsCert, tlsKey)
   const metrics = metricsPort === null ? null : { host: metricsHost, port: metricsPort }
-  const dataFolder = openDataFolder(data)
+  // With a database elsewhere and secrets that are given there is nothing to keep.
+  const dataFolder = databaseUrl !== null && command === 'serve' ? resolve(data) : openDataFolder(data)
   // With a JWKS a shared secret counts only where somebody asked for it. The demo page needs one.
   const needsSecret = jwksUrl === null || command === 'dev'
   const secret = needsSecret
@@ -48,6 +51,7 @@ export function serverOptions(
     host,
     port,
     dataFolder,
+    databaseUrl,
     tokenTrust,
     apiKeys,
     brokerUrl,
@@ -66,6 +70,20 @@ export function refuseBroker(brokerUrl: string | null): void {
   if (brokerUrl === null) return
   throw new OperatorError(
     'the embedded database is for one server alone, and a broker for several that share one; leave --broker-url and FANFARE_BROKER_URL out',
+  )
+}
+
+/**
+ * Throws an `OperatorError` where a secret is not given that several servers must have alike: each would make its own, and take the tokens of
+ * no other.
+ */
+export function requireSecrets(environment: Environment, jwksUrl: string | null): void {
+  const wanted = jwksUrl === null ? [secrets.tokenSecret, secrets.apiKey] : [secrets.apiKey]
+  const missing = wanted.filter((secret) => readSecretIfGiven(secret, environment) === null)
+  if (missing.length === 0) return
+  const names = missing.map(({ variable }) => variable).join(' and ')
+  throw new OperatorError(
+    `servers that share a database share their secrets too, and make none; set ${names}, the same at each (or the variables with _FILE)`,
   )
 }
 

@@ -12,7 +12,12 @@ import type { CommandName, Result } from '../protocol/commands.ts'
 import { type Server, type ServerOptions, startServer as start } from '../server.ts'
 
 export type TestServerOptions = Partial<Omit<Config, 'limits'>> &
-  Partial<Pick<ServerOptions, 'brokerUrl' | 'clock' | 'demo' | 'origins' | 'metrics' | 'tls' | 'trustedProxies'>> & {
+  Partial<
+    Pick<
+      ServerOptions,
+      'brokerUrl' | 'databaseUrl' | 'clock' | 'demo' | 'origins' | 'metrics' | 'tls' | 'trustedProxies'
+    >
+  > & {
     limits?: Partial<Limits>
     logLevel?: LogLevel
     tokenTrust?: Partial<TokenTrust>
@@ -63,11 +68,20 @@ export class TestServer {
   /** Starts it, on the port that it had before if there was one. */
   async start(): Promise<void> {
     const { limits, clock, demo = false, origins = [], metrics = null, logLevel = 'debug', ...others } = this.#options
-    const { brokerUrl = null, tls = null, trustedProxies = [], tokenTrust, apiKeys = [], ...config } = others
+    const {
+      databaseUrl = null,
+      brokerUrl = null,
+      tls = null,
+      trustedProxies = [],
+      tokenTrust,
+      apiKeys = [],
+      ...config
+    } = others
     this.#server = await start({
       host: '127.0.0.1',
       port: this.#port,
       dataFolder: this.folder,
+      databaseUrl,
       tokenTrust: { secret: this.tokenSecret, jwksUrl: null, issuer: null, audiences: [], ...tokenTrust },
       apiKeys: [this.apiKey, ...apiKeys],
       brokerUrl,

@@ -1,5 +1,6 @@
 import { readdirSync, writeFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
+import type { Environment } from '../../src/cli/environment.ts'
 import { serverOptions } from '../../src/cli/server-options.ts'
 import { defaultConfig, defaultLimits, type Limits, noLimits } from '../../src/engine/config.ts'
 import { OperatorError } from '../../src/engine/operator-error.ts'
@@ -13,6 +14,7 @@ test('CLI without options the server has the defaults of the contract', () => {
     dataFolder: folder.in('data'),
     tokenTrust: { secret: expect.stringMatching(/^[\w-]{43}$/), jwksUrl: null, issuer: null, audiences: [] },
     apiKeys: [expect.stringMatching(/^[\w-]{43}$/)],
+    databaseUrl: null,
     brokerUrl: null,
     origins: [],
     trustedProxies: [],
@@ -136,6 +138,36 @@ test('L4 --no-limits turns all limits off, whatever else is said', () => {
   expect(limits(['--no-limits', '--max-participants=3'])).toEqual(noLimits)
   expect(limits([], { FANFARE_NO_LIMITS: '1' })).toEqual(noLimits)
   expect(limits(['--no-limits=0'], { FANFARE_NO_LIMITS: '1' })).toEqual(defaultLimits)
+})
+
+const shared = ['--database-url=postgres://fanfare@db.example/chat']
+
+test('CLI serve makes no secret and no folder where servers share a database, and wants those that they must have alike', () => {
+  using folder = temporaryFolder()
+  const read = (environment: Environment, ...more: readonly string[]) =>
+    serverOptions('serve', ['--data', folder.in('data'), ...shared, ...more], environment)
+  const key = { FANFARE_API_KEY: 'key' }
+  const secret = { FANFARE_TOKEN_SECRET: 'x'.repeat(32) }
+  const refusal = (names: string) =>
+    new RegExp(`^servers that share a database .* make none; set ${names}, the same at each .*$`)
+  expect(() => read({})).toThrow(OperatorError)
+  expect(() => read({})).toThrow(refusal('FANFARE_TOKEN_SECRET and FANFARE_API_KEY'))
+  expect(() => read(key)).toThrow(refusal('FANFARE_TOKEN_SECRET'))
+  expect(() => read(secret)).toThrow(refusal('FANFARE_API_KEY'))
+  expect(() => read({}, '--jwks-url', jwksUrl)).toThrow(refusal('FANFARE_API_KEY'))
+  const options = { databaseUrl: 'postgres://fanfare@db.example/chat', apiKeys: ['key'], brokerUrl: null }
+  expect(read({ ...key, ...secret })).toMatchObject(options)
+  expect(read(key, '--jwks-url', jwksUrl)).toMatchObject(options)
+  expect(read({ ...key, ...secret }, '--broker-url=nats://nats')).toMatchObject({ brokerUrl: 'nats://nats' })
+  writeFileSync(folder.in('given'), 'key')
+  expect(read({ ...secret, FANFARE_API_KEY_FILE: folder.in('given') })).toMatchObject(options)
+  expect(readdirSync(folder.path)).toEqual(['given'])
+})
+
+test('CLI dev, which is alone, keeps its secrets also with a database elsewhere', () => {
+  using folder = temporaryFolder()
+  expect(serverOptions('dev', ['--data', folder.in('data'), ...shared], {}).apiKeys).toHaveLength(1)
+  expect(readdirSync(folder.in('data')).sort()).toEqual(['api-key', 'token-secret'])
 })
 
 test('CLI a broker is refused with the embedded database, which is for one server, before anything is made', () => {

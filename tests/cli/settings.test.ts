@@ -15,6 +15,7 @@ const samples: Readonly<
   host: ['::1', '::1', '127.0.0.2', '127.0.0.2'],
   port: ['0', 0, '65535', 65_535],
   data: ['/a', '/a', 'b c', 'b c'],
+  'database-url': ['postgres://a/b', 'postgres://a/b', 'postgresql:///b?host=/c', 'postgresql:///b?host=/c'],
   'broker-url': ['nats://a', 'nats://a', 'tls://b:4333,tls://c', 'tls://b:4333,tls://c'],
   origins: ['https://a.example', ['https://a.example'], 'http://b.example:81', ['http://b.example:81']],
   'trusted-proxies': ['127.0.0.1', ['127.0.0.1'], '::1, 10.0.0.0/8', ['::1', '10.0.0.0/8']],
@@ -90,6 +91,7 @@ test('CLI the names of the variables are these, and no others', () => {
     'FANFARE_HOST',
     'FANFARE_PORT',
     'FANFARE_DATA',
+    'FANFARE_DATABASE_URL',
     'FANFARE_BROKER_URL',
     'FANFARE_ORIGINS',
     'FANFARE_TRUSTED_PROXIES',
@@ -331,6 +333,20 @@ describe('an option that may hold a secret', () => {
       )
     },
   )
+
+  test.each([
+    'postgres://fanfare:hush@db/chat',
+    'postgresql:///chat?host=/run&password=hush',
+    'postgres://fanfare:hush@db:a port/chat',
+    'http://fanfare:hush@db',
+  ])('CLI nor that of a database, when it has a password: %s', (url) => {
+    expect(complaint(() => readSettings('serve', [`--database-url=${url}`], {}))).toBe(
+      '--database-url holds a secret, which whoever lists the processes sees; ' +
+        'set FANFARE_DATABASE_URL or FANFARE_DATABASE_URL_FILE; see fanfare serve --help',
+    )
+    const said = complaint(() => readSettings('serve', [], { FANFARE_DATABASE_URL: `x${url}` }))
+    expect(said).toMatch(/^FANFARE_DATABASE_URL is something else, but it takes postgres:/)
+  })
 
   test('CLI a bad value of it is not repeated, wherever it was said', () => {
     using folder = temporaryFolder()

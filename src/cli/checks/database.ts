@@ -1,11 +1,31 @@
-/** The database, as it lies there. */
+/** The database, as it is there. */
 import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { inspectPostgres } from '../../storage/postgres/opening.ts'
 import { type Inspection, inspectDatabase } from '../../storage/sqlite/inspect.ts'
+import { DatabaseUnusable } from '../../storage/storage.ts'
 import { type Finding, fail, ok, othersMode, warn } from './finding.ts'
 
 /** An event from further ahead than this was not written by the clock that is here now. */
 const clockToleranceMs = 60_000
+
+export async function checkPostgres(url: string): Promise<Finding> {
+  try {
+    const { where, server, version, known } = await inspectPostgres(url)
+    if (version > known) {
+      return fail(
+        'database',
+        `${where} is of version ${version}, and this fanfare knows ${known}`,
+        'use the newer fanfare again',
+      )
+    }
+    const state = version === 0 ? 'has no tables yet, and will get them' : `is of version ${version}`
+    return ok('database', `${where} answers (${server}), and ${state}`)
+  } catch (error) {
+    if (!(error instanceof DatabaseUnusable)) throw error
+    return fail('database', error.message, 'a server would not start')
+  }
+}
 
 export function checkDatabase(folder: string): Finding[] {
   const file = join(folder, 'fanfare.db')

@@ -1,15 +1,17 @@
 /** Options that are right by themselves, and together not what somebody would want who serves strangers. */
 import { OperatorError } from '../../engine/operator-error.ts'
+import type { Environment } from '../environment.ts'
 import { isLoopback } from '../loopback.ts'
-import { refuseBroker } from '../server-options.ts'
+import { refuseBroker, requireSecrets } from '../server-options.ts'
 import type { Settings } from '../settings.ts'
 import { type Finding, fail, ok, warn } from './finding.ts'
 
-export function checkOptions(settings: Settings<'doctor'>): Finding[] {
-  const { noLimits, metricsPort, metricsHost, brokerUrl } = settings
+export function checkOptions(settings: Settings<'doctor'>, environment: Environment): Finding[] {
+  const { noLimits, metricsPort, metricsHost, databaseUrl, brokerUrl, jwksUrl } = settings
   const found: Finding[] = []
   try {
-    refuseBroker(brokerUrl)
+    if (databaseUrl === null) refuseBroker(brokerUrl)
+    else requireSecrets(environment, jwksUrl)
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error
     found.push(fail('options', error.message, 'a server would not start'))

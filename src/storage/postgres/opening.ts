@@ -12,7 +12,35 @@ const oldestVersion = 15
  * Connects and does `work`, with the tables in this version. Rejects with `DatabaseUnusable` when the database can't be reached or used, is of
  * a newer version or an older PostgreSQL; then nothing was changed. Several may open it at once: one of them makes the tables.
  */
-export async function opened<R>(url: string, work: (client: Client) => Promise<R>): Promise<R> {
+export function opened<R>(url: string, work: (client: Client) => Promise<R>): Promise<R> {
+  return connected(url, async (client, where) => {
+    await migrate(client, where)
+    return work(client)
+  })
+}
+
+export interface Inspection {
+  /** The database in words, without its password. */
+  readonly where: string
+  /** The version of PostgreSQL. */
+  readonly server: string
+  /** That of the tables, 0 where there are none yet, and the newest one that is known here. */
+  readonly version: number
+  readonly known: number
+}
+
+/** Looks at a database without changing it. Rejects with `DatabaseUnusable` when it can't be reached, or PostgreSQL can't be used as it is. */
+export function inspectPostgres(url: string): Promise<Inspection> {
+  return connected(url, async (client, where, server) => {
+    const { version } = await lookAtTables(client)
+    return { where, server, version: version ?? 0, known: migrations.length }
+  })
+}
+
+async function connected<R>(
+  url: string,
+  work: (client: Client, where: string, server: string) => Promise<R>,
+): Promise<R> {
   const client = connectionTo(url)
   // What breaks the connection is told to whoever waits for an answer.
   client.on('error', () => {})
@@ -21,9 +49,8 @@ export async function opened<R>(url: string, work: (client: Client) => Promise<R
     await client.connect().catch((error: unknown) => {
       throw new Trouble(error)
     })
-    await requireServer(client, where)
-    await migrate(client, where)
-    return await work(client)
+    const server = await requireServer(client, where)
+    return await work(client, where, server)
   } catch (error) {
     if (!(error instanceof Trouble)) throw error
     throw new DatabaseUnusable(
@@ -45,7 +72,8 @@ function connectionTo(url: string): pg.Client {
   }
 }
 
-async function requireServer(client: Client, where: string): Promise<void> {
+/** Gives its version. */
+async function requireServer(client: Client, where: string): Promise<string> {
   const [server] = await ask<{ version: string; number: number; encoding: string; standby: boolean; fsync: string }>(
     client,
     `SELECT current_setting('server_version') AS version, current_setting('server_version_num')::integer AS number,
@@ -64,6 +92,7 @@ async function requireServer(client: Client, where: string): Promise<void> {
       `${where} runs with fsync off, so what it acknowledges may be lost; turn fsync on in postgresql.conf`,
     )
   }
+  return server.version
 }
 
 async function migrate(client: Client, where: string): Promise<void> {
@@ -89,19 +118,24 @@ async function migrate(client: Client, where: string): Promise<void> {
 
 /** The version that the tables have; 0 where there are none, and then there is room for them. */
 async function versionOf(client: Client): Promise<number> {
+  const { hasSchema, version } = await lookAtTables(client)
+  if (version !== null) return version
   // Whoever may not make a schema may use one that was made for him.
-  const [found] = await ask<{ schema: boolean; version: boolean }>(
+  if (!hasSchema) await ask(client, `CREATE SCHEMA ${schema}`)
+  await ask(client, `CREATE TABLE ${schema}.version (version integer NOT NULL)`)
+  await ask(client, `INSERT INTO ${schema}.version VALUES (0)`)
+  return 0
+}
+
+/** Whether the schema is there, and the version of the tables in it; null where there are none. */
+async function lookAtTables(client: Client): Promise<{ hasSchema: boolean; version: number | null }> {
+  const [found] = await ask<{ schema: boolean; table: boolean }>(
     client,
-    `SELECT to_regnamespace('${schema}') IS NOT NULL AS schema, to_regclass('${schema}.version') IS NOT NULL AS version`,
+    `SELECT to_regnamespace('${schema}') IS NOT NULL AS schema, to_regclass('${schema}.version') IS NOT NULL AS table`,
   )
-  if (!found?.schema) await ask(client, `CREATE SCHEMA ${schema}`)
-  if (!found?.version) {
-    await ask(client, `CREATE TABLE ${schema}.version (version integer NOT NULL)`)
-    await ask(client, `INSERT INTO ${schema}.version VALUES (0)`)
-    return 0
-  }
+  if (!found?.table) return { hasSchema: found?.schema ?? false, version: null }
   const [row] = await ask<{ version: number }>(client, `SELECT version FROM ${schema}.version`)
-  return row?.version ?? 0
+  return { hasSchema: true, version: row?.version ?? 0 }
 }
 
 /** The name that all nodes know the database by. */
