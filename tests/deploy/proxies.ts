@@ -30,7 +30,8 @@ interface Kind {
 interface Places {
   readonly port: number
   readonly plainPort: number
-  readonly serverPort: number
+  /** The server that the file has, and those that stand beside it. */
+  readonly serverPorts: readonly number[]
   readonly folder: string
   readonly cert: string
   readonly key: string
@@ -40,7 +41,7 @@ const kinds: { readonly [Name in ProxyName]: Kind } = {
   nginx: {
     file: 'deploy/nginx.conf',
     howToInstall: 'apt-get install nginx-light',
-    configure: (text, { port, plainPort, serverPort, folder, cert, key }) =>
+    configure: (text, { port, plainPort, serverPorts, folder, cert, key }) =>
       `daemon off; worker_processes 1; pid ${folder}/nginx.pid; error_log stderr;
        events { worker_connections 256; }
        http {
@@ -49,7 +50,7 @@ const kinds: { readonly [Name in ProxyName]: Kind } = {
          ${replaced(text, {
            'listen 80;': `listen 127.0.0.1:${plainPort};`,
            'listen 443 ssl;': `listen 127.0.0.1:${port} ssl;`,
-           '127.0.0.1:8080': `127.0.0.1:${serverPort}`,
+           'server 127.0.0.1:8080;': serverPorts.map((port) => `server 127.0.0.1:${port};`).join('\n'),
            '/etc/ssl/fanfare/fullchain.pem': cert,
            '/etc/ssl/fanfare/privkey.pem': key,
          })}
@@ -60,12 +61,12 @@ const kinds: { readonly [Name in ProxyName]: Kind } = {
   haproxy: {
     file: 'deploy/haproxy.cfg',
     howToInstall: 'apt-get install haproxy',
-    configure: (text, { port, plainPort, serverPort, folder, cert, key }) => {
+    configure: (text, { port, plainPort, serverPorts, folder, cert, key }) => {
       writeFileSync(join(folder, 'both.pem'), readFileSync(cert, 'utf8') + readFileSync(key, 'utf8'))
       const placed = replaced(text, {
         'bind :80\n': `bind 127.0.0.1:${plainPort}\n`,
         'bind :443 ': `bind 127.0.0.1:${port} `,
-        '127.0.0.1:8080': `127.0.0.1:${serverPort}`,
+        'server one 127.0.0.1:8080': serverPorts.map((port) => `server at-${port} 127.0.0.1:${port}`).join('\n    '),
         '/etc/haproxy/fanfare.pem': `${folder}/both.pem`,
       })
       // Only root may become somebody else.
@@ -130,8 +131,8 @@ interface Answer {
   readonly body: string
 }
 
-/** Starts the proxy in front of the server. It ends with its scope. */
-export async function startProxy(name: ProxyName, server: TestServer): Promise<Proxy> {
+/** Starts the proxy in front of the server, and of others on the same database. It ends with its scope. */
+export async function startProxy(name: ProxyName, server: TestServer, ...others: TestServer[]): Promise<Proxy> {
   const { file, howToInstall, configure, ...args } = kinds[name]
   const program = findProgram(name)
   if (!program) throw new Error(`there is no ${name}; on Debian: ${howToInstall}`)
@@ -139,8 +140,8 @@ export async function startProxy(name: ProxyName, server: TestServer): Promise<P
   const folder = resources.use(temporaryFolder())
   const port = await freePort()
   const plainPort = await freePort()
-  const serverPort = Number(new URL(server.url).port)
-  const places = { port, plainPort, serverPort, folder: folder.path, ...makeCertificate(folder) }
+  const serverPorts = [server, ...others].map(({ url }) => Number(new URL(url).port))
+  const places = { port, plainPort, serverPorts, folder: folder.path, ...makeCertificate(folder) }
   const configuration = folder.in('proxy.conf')
   writeFileSync(configuration, configure(readFileSync(join(root, file), 'utf8'), places))
   const child = spawn(program, args.run(configuration), { stdio: ['ignore', 'ignore', 'pipe'] })
