@@ -39,6 +39,11 @@ export const commands = {
     operand: file,
     secrets: [],
   },
+  copy: {
+    help: 'Copies the embedded database of a stopped server into an empty PostgreSQL database, all of it or nothing.',
+    operand: null,
+    secrets: [],
+  },
   doctor: {
     help: 'Looks at all that a server with these options needs, and says what is wrong and what to do. It changes nothing.',
     operand: null,

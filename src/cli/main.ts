@@ -88,6 +88,8 @@ async function said(
       return (await import('./at-server.ts')).disconnect(args, environment)
     case 'backup':
       return (await import('./backup.ts')).backup(args, environment)
+    case 'copy':
+      return (await import('./copy.ts')).copy(args, environment)
   }
 }
 

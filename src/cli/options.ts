@@ -130,14 +130,14 @@ export const options = {
     kind: folder,
     default: './data',
     help: 'The folder of the database and of the secrets that are not given. It is made where it is missing.',
-    commands: [...everywhere, 'token', 'rotate', 'disconnect', 'backup'],
+    commands: [...everywhere, 'token', 'rotate', 'disconnect', 'backup', 'copy'],
   } satisfies Option<string>,
   databaseUrl: {
     name: 'database-url',
     kind: databaseUrl,
     default: null,
     help: 'The PostgreSQL database that several servers share; without it the server has one of its own in the data folder.',
-    commands: everywhere,
+    commands: [...everywhere, 'copy'],
     isSecret: hasPassword,
   } satisfies Option<string | null>,
   brokerUrl: {

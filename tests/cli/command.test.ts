@@ -74,7 +74,7 @@ describe('what is asked for wrongly', () => {
       what: 'an unknown command',
       args: ['sreve'],
       says:
-        'unknown command "sreve": it is one of serve, dev, token, rotate, disconnect, backup, doctor and help; ' +
+        'unknown command "sreve": it is one of serve, dev, token, rotate, disconnect, backup, copy, doctor and help; ' +
         'see fanfare --help',
     },
     {

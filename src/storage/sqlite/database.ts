@@ -34,7 +34,7 @@ export class Database {
   /** Opens or makes the database and brings it to this version, or throws `DatabaseUnusable` and leaves it as it was. */
   constructor(file: string, limits: StorageLimits) {
     this.limits = limits
-    this.#lock = lock(file)
+    this.#lock = lockFolder(file)
     try {
       refuseNewer(file)
       this.#sqlite = new DatabaseSync(file, { timeout: busyTimeoutMs })
@@ -175,7 +175,7 @@ function refuseNewer(file: string): void {
  * Takes the data folder for this process: two servers on one database would each tell only their own sessions. The lock is SQLite's
  * own on a file beside the database, so it ends with the process, however that ends.
  */
-function lock(file: string): DatabaseSync {
+export function lockFolder(file: string): DatabaseSync {
   const connection = new DatabaseSync(`${file}.lock`)
   try {
     connection.exec('PRAGMA journal_mode = MEMORY; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE')
