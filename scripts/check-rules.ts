@@ -9,7 +9,7 @@ import { join, resolve } from 'node:path'
 import { type ESTree, type SourceFile, sourceFiles } from './source-files.ts'
 
 /** What a title may begin with when it proves no rule of the contract. */
-const otherSubjects = ['BENCH', 'BROKER', 'CLI', 'HOUSE', 'OPERATOR', 'PAGE', 'PROXY', 'SOCKET', 'STORAGE']
+const otherSubjects = ['BENCH', 'BROKER', 'CLI', 'DEPLOY', 'HOUSE', 'OPERATOR', 'PAGE', 'PROXY', 'SOCKET', 'STORAGE']
 
 /** Tests, and the suites that they share. */
 const testFolders = ['tests', 'src/testing']

@@ -176,7 +176,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
 
 /** The database, and what carries to the other servers on it. */
 async function openStorage(
-  { dataFolder, databaseUrl, brokerUrl }: ServerOptions,
+  { dataFolder, databaseUrl, brokerUrl, log }: ServerOptions,
   limits: StorageLimits,
   observer: Observer & StorageObserver,
 ): Promise<{ readonly storage: Storage; readonly broker: Broker }> {
@@ -186,8 +186,8 @@ async function openStorage(
   }
   const storage = await openPostgres(databaseUrl, limits, observer)
   if (brokerUrl === null) return { storage, broker: new LocalBroker(false) }
-  const onTrouble = (trouble: string) => observer.fault('speaking with other nodes', trouble)
-  return { storage, broker: openNats(brokerUrl, `fanfare.${storage.name}`, onTrouble) }
+  const tell = (trouble: string) => log.warn({ trouble }, 'broker')
+  return { storage, broker: openNats(brokerUrl, `fanfare.${storage.name}`, tell) }
 }
 
 type Listener = HttpListener | TlsListener

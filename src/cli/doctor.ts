@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { OperatorError } from '../engine/operator-error.ts'
+import { checkBroker } from './checks/broker.ts'
 import { checkCertificate } from './checks/certificate.ts'
 import { checkDatabase, checkPostgres } from './checks/database.ts'
 import { type Finding, fail, ok } from './checks/finding.ts'
@@ -35,13 +36,14 @@ async function findingsOf(args: readonly string[], environment: Environment): Pr
     return [checkNode(), fail('options', error.message, 'the rest was not looked at')]
   }
   const folder = resolve(settings.data)
-  const { databaseUrl, jwksUrl } = settings
+  const { databaseUrl, brokerUrl, jwksUrl } = settings
   return [
     checkNode(),
     ...checkOptions(settings, environment),
     ...(databaseUrl === null ? checkFolder(folder) : []),
     ...(isFile(folder) ? [] : checkSecrets(folder, environment, jwksUrl)),
     ...(databaseUrl !== null ? [await checkPostgres(databaseUrl)] : isFile(folder) ? [] : checkDatabase(folder)),
+    ...(databaseUrl !== null && brokerUrl !== null ? [await checkBroker(brokerUrl)] : []),
     checkClock(folder, Date.now()),
     checkCertificate(settings, Date.now()),
     await checkPort('port', settings, settings.tlsCert === null ? 'http' : 'https'),

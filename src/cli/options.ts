@@ -1,7 +1,7 @@
 /**
  * The one table of what can be set. The command line, the environment, `--help` and docs/configuration.md all follow from it. The
- * two secrets are no options, since whoever lists the processes of a machine reads their command lines: see `secrets.ts`. For the same
- * reason an option that holds one comes from the environment only.
+ * two secrets are no options, since whoever lists the processes of a machine reads their command lines: see `secrets.ts`. An option
+ * that may hold one had better come from the environment for the same reason.
  */
 import { defaultConfig, type Limits } from '../engine/config.ts'
 import { defaultTtlSeconds } from '../engine/token-ttl.ts'
@@ -40,8 +40,8 @@ export interface Option<Value> {
   readonly help: string
   readonly commands: readonly Command[]
   /**
-   * Whether a value holds a secret, where the option may: then it is not taken from the command line. It may also be in a file that the
-   * variable with `_FILE` behind names, and no error repeats it.
+   * Whether a value holds a secret, where the option may: then the server warns of one on the command line. It may also be in a file that
+   * the variable with `_FILE` behind names, and no error repeats it.
    */
   isSecret?(text: string): boolean
   /** Whether there is no variable for it: it is meant for one call, not for all. */

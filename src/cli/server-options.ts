@@ -8,7 +8,7 @@ import type { CertificateFiles } from '../transport/certificate.ts'
 import { openDataFolder } from './data-folder.ts'
 import type { Environment } from './environment.ts'
 import { keysIn, readSecret, readSecretIfGiven, secrets } from './secrets.ts'
-import { readSettings } from './settings.ts'
+import { readSettings, secretsInSight } from './settings.ts'
 
 /** The commands that start a server. */
 export type ServerCommand = 'serve' | 'dev'
@@ -36,6 +36,9 @@ export function serverOptions(
   if (databaseUrl === null) refuseBroker(brokerUrl)
   else if (command === 'serve') requireSecrets(environment, jwksUrl)
   const log = openLog(logLevel, standardOutput(), process.stdout.isTTY)
+  for (const option of secretsInSight(command, args)) {
+    log.warn({ option, advice: 'set its variable, or the one with _FILE' }, 'secret_in_sight')
+  }
   const tls = certificateFiles(tlsCert, tlsKey)
   const metrics = metricsPort === null ? null : { host: metricsHost, port: metricsPort }
   // With a database elsewhere and secrets that are given there is nothing to keep.

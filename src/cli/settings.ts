@@ -40,6 +40,13 @@ export function readAsked<C extends Command>(command: C, args: readonly string[]
   }
 }
 
+/** The options of `command` whose values on the command line hold a secret, which whoever lists the machine's processes can read. */
+export function secretsInSight(command: Command, args: readonly string[]): string[] {
+  const table = optionsOf(command)
+  const { given } = readCommandLine(command, args, table)
+  return table.flatMap(({ name, isSecret }) => (given.get(name)?.some((text) => isSecret?.(text)) ? `--${name}` : []))
+}
+
 function readOption(
   command: Command,
   option: Option<unknown>,
@@ -50,12 +57,6 @@ function readOption(
   if (given) {
     const source = `--${option.name}`
     const text = option.kind.repeatable ? given.join(',') : given.at(-1)!
-    if (option.isSecret?.(text)) {
-      throw misuse(
-        command,
-        `${source} holds a secret, which whoever lists the processes sees; set ${variable} or ${variable}_FILE`,
-      )
-    }
     return readValue(command, source, text, option)
   }
   if (option.isSecret) {

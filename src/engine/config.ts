@@ -67,8 +67,8 @@ export const defaultLimits: Limits = {
   messagesBurst: 100,
   typingPerSecond: 10,
   typingBurst: 50,
-  sessionsPerSecondPerAddress: 100,
-  sessionsBurstPerAddress: 200,
+  sessionsPerSecondPerAddress: 1_000,
+  sessionsBurstPerAddress: 5_000,
 }
 
 /** All rates turned off: for programs that go faster than people and prove something else, such as tests. */

@@ -159,10 +159,16 @@ export class Engine {
     return this.#broker.alone
   }
 
-  /** Closes all sessions of the user, on every node; says how many they were on this one (M8). */
+  /**
+   * Closes all sessions of the user, on every node; says how many they were on this one (M8). It goes to all nodes, for one that has just got
+   * a session of his may not be heard to ask for him yet. `unavailable` where the others can't be told now.
+   */
   disconnect(user: UserId): number {
     const closed = this.#disconnectHere(user)
-    if (!this.alone) this.#broker.publish({ kind: 'disconnect', user }, [user])
+    if (!this.#broker.connected) {
+      throw new FanfareError('unavailable', `other nodes can't be told now; ${closed} sessions were closed on this one`)
+    }
+    if (!this.alone) this.#broker.publish({ kind: 'disconnect', user }, null)
     return closed
   }
 

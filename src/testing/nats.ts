@@ -16,7 +16,8 @@ const program = findProgram()
 let skipped = 0
 
 /** A test that needs a NATS server. Where there is none it is skipped, and says so; where `CI` is set it fails. */
-export const natsTest: (title: string, run: () => Promise<void>) => void = program || process.env.CI ? test : skip
+export const natsTest: (title: string, run: () => Promise<void>, timeoutMs?: number) => void =
+  program || process.env.CI ? test : skip
 
 function skip(title: string, run: () => Promise<void>): void {
   if (skipped++ === 0) process.stderr.write(`NO NATS SERVER, so tests are skipped; install it (${howToInstall}):\n`)

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { Command } from '../../src/cli/commands.ts'
 import type { Environment } from '../../src/cli/environment.ts'
 import { optionsOf, variableOf } from '../../src/cli/options.ts'
-import { readAsked, readSettings } from '../../src/cli/settings.ts'
+import { readAsked, readSettings, secretsInSight } from '../../src/cli/settings.ts'
 import { defaultLimits } from '../../src/engine/config.ts'
 import { OperatorError } from '../../src/engine/operator-error.ts'
 import { temporaryFolder } from './temporary-folder.ts'
@@ -325,12 +325,10 @@ describe('an option that may hold a secret', () => {
   })
 
   test.each([secret, 'nats://t0ken@nats', `nats://a,${secret}`, 'http://fanfare:hush@nats'])(
-    'CLI with a secret in it the command line does not take it: %s',
+    'CLI with a secret in it the command line takes it, and tells that it is in sight: %s',
     (url) => {
-      expect(complaint(() => read({}, `--broker-url=${url}`))).toBe(
-        '--broker-url holds a secret, which whoever lists the processes sees; ' +
-          'set FANFARE_BROKER_URL or FANFARE_BROKER_URL_FILE; see fanfare serve --help',
-      )
+      expect(secretsInSight('serve', ['--port', '1', `--broker-url=${url}`])).toEqual(['--broker-url'])
+      expect(secretsInSight('serve', ['--port', '1', '--broker-url=nats://a'])).toEqual([])
     },
   )
 
@@ -339,11 +337,8 @@ describe('an option that may hold a secret', () => {
     'postgresql:///chat?host=/run&password=hush',
     'postgres://fanfare:hush@db:a port/chat',
     'http://fanfare:hush@db',
-  ])('CLI nor that of a database, when it has a password: %s', (url) => {
-    expect(complaint(() => readSettings('serve', [`--database-url=${url}`], {}))).toBe(
-      '--database-url holds a secret, which whoever lists the processes sees; ' +
-        'set FANFARE_DATABASE_URL or FANFARE_DATABASE_URL_FILE; see fanfare serve --help',
-    )
+  ])('CLI so it is with that of a database, when it has a password: %s', (url) => {
+    expect(secretsInSight('serve', [`--database-url=${url}`])).toEqual(['--database-url'])
     const said = complaint(() => readSettings('serve', [], { FANFARE_DATABASE_URL: `x${url}` }))
     expect(said).toMatch(/^FANFARE_DATABASE_URL is something else, but it takes postgres:/)
   })

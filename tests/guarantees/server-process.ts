@@ -71,6 +71,11 @@ export class ServerProcess implements AsyncDisposable {
     while (readdirSync(tasks).some(moves)) await new Promise(setImmediate)
   }
 
+  /** Lets it go on after `freeze`. */
+  thaw(): void {
+    this.#command.process.kill('SIGCONT')
+  }
+
   /** Ends it at once, as a crash does. */
   kill(): Promise<Ending> {
     this.#command.process.kill('SIGKILL')
@@ -82,16 +87,19 @@ export class ServerProcess implements AsyncDisposable {
   }
 }
 
-/** Does a command over HTTP as `user`, on whichever server listens there. Rejects where there is no answer. */
+/**
+ * Does a command over HTTP, on whichever server listens there, as `user`, or as the application itself where that is null. Rejects where
+ * there is no answer.
+ */
 export async function call<N extends CommandName>(
   url: string,
-  user: UserId,
+  user: UserId | null,
   command: N,
   args: Args<N>,
 ): Promise<Answer<Result<N>>> {
   const response = await fetch(`${url}/v2/${command}`, {
     method: 'POST',
-    headers: { authorization: `Bearer ${apiKey}`, 'fanfare-as': user },
+    headers: { authorization: `Bearer ${apiKey}`, ...(user && { 'fanfare-as': user }) },
     body: JSON.stringify(args),
   })
   return (await response.json()) as Answer<Result<N>>

@@ -1,7 +1,8 @@
 /** Whole servers that share a PostgreSQL. */
 import { existsSync, writeFileSync } from 'node:fs'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { ConversationId } from '../../src/protocol/ids.ts'
+import { patience } from '../../src/testing/broker-contract.ts'
 import { FakeClock } from '../../src/testing/clock.ts'
 import { natsTest, startNats } from '../../src/testing/nats.ts'
 import { connect, open, type RawSession } from '../../src/testing/raw-session.ts'
@@ -33,10 +34,16 @@ async function nextBody(session: RawSession): Promise<string> {
   return data.record_type === 'message' ? data.record.body : ''
 }
 
+/** Lets seconds pass, and servers do in each what they do. */
+function passing(clock: FakeClock): Disposable {
+  const timer = setInterval(() => clock.advance(1_000), 20)
+  return { [Symbol.dispose]: () => clearInterval(timer) }
+}
+
 describe.skipIf(withoutPostgres)('servers on one PostgreSQL', () => {
   const postgres = postgresOfFile()
 
-  it('R1, E3 without a broker each finds within a second what happens on the other, in order, and gives it once', async () => {
+  it('R1, E3 without a broker each finds what happens on the other as seconds pass, in order, and gives it once', async () => {
     await using database = await PostgresDatabase.create(postgres())
     const clock = new FakeClock()
     await using here = await startServer({ databaseUrl: database.url, clock })
@@ -45,11 +52,10 @@ describe.skipIf(withoutPostgres)('servers on one PostgreSQL', () => {
     await using theirs = await connect(there, bob)
     const room = await roomOf(ours)
     for (const body of ['one', 'two', 'three']) await say(ours, room, body)
-    clock.advance(1_000)
+    using _passing = passing(clock)
     for (const body of ['one', 'two', 'three']) expect(await nextBody(theirs)).toBe(body)
     await say(theirs, room, 'four')
     expect(await nextBody(theirs)).toBe('four')
-    clock.advance(1_000)
     for (const body of ['one', 'two', 'three', 'four']) expect(await nextBody(ours)).toBe(body)
     for (const session of [ours, theirs]) {
       expect(session.events.map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5])
@@ -114,6 +120,32 @@ describe.skipIf(withoutPostgres)('servers on one PostgreSQL', () => {
       expect(await nextBody(theirs)).toBe('one')
     },
   )
+
+  natsTest('BROKER a server with a broker has one connection to it, for as long as it runs', async () => {
+    await using database = await PostgresDatabase.create(postgres())
+    await using nats = await startNats()
+    const connections = async () => (await nats.traffic()).connections
+    {
+      await using server = await startServer({ databaseUrl: database.url, brokerUrl: nats.url })
+      expect(await connections()).toBe(1)
+      expect((await server.call('get_conversations', {}, alice)).status).toBe(200)
+    }
+    await vi.waitFor(async () => expect(await connections()).toBe(0), patience)
+  })
+
+  natsTest('BROKER a server whose broker is away serves all the same, and tells of it without the URL', async () => {
+    await using database = await PostgresDatabase.create(postgres())
+    await using nats = await startNats()
+    await nats.stop()
+    const brokerUrl = nats.url.replace('//', '//fanfare:hush@')
+    await using server = await startServer({ databaseUrl: database.url, brokerUrl })
+    expect((await server.call('get_conversations', {}, alice)).status).toBe(200)
+    expect(server.logged.filter(({ level }) => level !== 'info')).toEqual([
+      expect.objectContaining({ level: 'warn', event: 'broker' }),
+    ])
+    expect(JSON.stringify(server.logged)).toContain("the broker can't be reached (connection refused)")
+    expect(JSON.stringify(server.logged)).not.toContain('hush')
+  })
 })
 
 describe.skipIf(withoutPostgres)('fanfare serve with a PostgreSQL', () => {

@@ -289,9 +289,9 @@ describe('typing', () => {
 })
 
 describe('new sessions of an address', () => {
-  it('L3 200 at once, then 100 a second; the next is refused with 429 and Retry-After before it is a session', async () => {
+  it('L3 as many as the burst at once, then as many a second as the rate; the next is refused with 429 and Retry-After before it is a session', async () => {
     await using stage = await openStage({
-      limits: { ...limits, unauthenticatedPerAddress: 0, sessionsBurstPerAddress: 5 },
+      limits: { ...limits, unauthenticatedPerAddress: 0, sessionsPerSecondPerAddress: 100, sessionsBurstPerAddress: 5 },
     })
     const { server, clock } = stage
     await using opened = new AsyncDisposableStack()

@@ -1,6 +1,7 @@
 /** Who reads through crashes, by the SDK, and writes down what its callbacks were told. */
 import { WebSocket } from 'ws'
 import { type Chat, createChat } from '../../../src/client/index.ts'
+import type { WebSocketClass } from '../../../src/client/platform.ts'
 import type { ConversationId, UserId } from '../../../src/protocol/ids.ts'
 import type { RecordEvent } from '../../../src/protocol/records.ts'
 import { tokenFor } from '../server-process.ts'
@@ -19,9 +20,11 @@ export class Reader implements Disposable {
   sessions = 0
   chat: Chat
   readonly #url: string
+  readonly #WebSocket: WebSocketClass
 
-  constructor(url: string, user: UserId) {
+  constructor(url: string, user: UserId, webSocket: WebSocketClass = WebSocket) {
     this.#url = url
+    this.#WebSocket = webSocket
     this.user = user
     this.chat = this.#open()
   }
@@ -49,7 +52,7 @@ export class Reader implements Disposable {
   }
 
   #open(cursor: string | null = null): Chat {
-    const chat = createChat({ url: this.#url, token: () => tokenFor(this.user), cursor, WebSocket })
+    const chat = createChat({ url: this.#url, token: () => tokenFor(this.user), cursor, WebSocket: this.#WebSocket })
     chat.subscribe((event) => this.#note(event))
     chat.onState(({ status, error }) => {
       if (status === 'connected') this.sessions++

@@ -1,0 +1,235 @@
+/** Three nodes as an operator runs them: what one says holds on all, and no fault of one part loses, doubles or turns around anything. */
+import { afterAll, beforeAll, describe, expect } from 'vitest'
+import type { UserId } from '../../src/protocol/ids.ts'
+import { natsTest } from '../../src/testing/nats.ts'
+import { Random, seedOfTest } from '../../src/testing/random.ts'
+import { connect, open, type RawSession } from '../../src/testing/raw-session.ts'
+import { codeOf, messageOf, say } from '../chat/stage.ts'
+import { withoutPostgres } from '../storage/postgres-database.ts'
+import { type Cluster, type ClusterNode, startCluster } from './cluster/cluster.ts'
+import { faults } from './cluster/faults.ts'
+import { underLoad } from './cluster/load.ts'
+import { call } from './server-process.ts'
+
+/** So long nodes may take to hear of what closes or ends something. */
+const soonMs = 1_000
+/** So long clients may take to have everything, once all parts run again. */
+const wholeSeconds = 10
+/** Longer than PostgreSQL lets a transaction of a node stand open in which nothing goes on, and the locks that it has. */
+const freezeMs = 6_000
+
+/** Users of one test's own. */
+function strangers(): readonly [UserId, UserId, UserId] {
+  const of = (name: string): UserId => `user/${name}-${crypto.randomUUID().slice(0, 8)}`
+  return [of('alice'), of('bob'), of('carol')]
+}
+
+/** A session on each node, of a user of its own, and a conversation of all, which each has been told of. */
+async function openRoom(nodes: readonly ClusterNode[]) {
+  const stack = new AsyncDisposableStack()
+  const users = strangers()
+  const sessions: RawSession[] = []
+  for (const [index, node] of nodes.entries()) sessions.push(stack.use(await connect(node, users[index] as UserId)))
+  const [host] = sessions as [RawSession]
+  const { conversation } = await host.command('create_conversation', { participants: [...users] })
+  for (const session of sessions) await session.next()
+  return {
+    users,
+    sessions: sessions as [RawSession, RawSession, RawSession],
+    conversation: conversation.id,
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  }
+}
+
+/** What it took, in milliseconds. */
+async function timed(work: Promise<unknown>): Promise<number> {
+  const begun = performance.now()
+  await work
+  return performance.now() - begun
+}
+
+function nextBody(session: RawSession, body: string) {
+  return session.next((event) => event.data.record_type === 'message' && messageOf(event).body === body)
+}
+
+describe.skipIf(withoutPostgres)('a cluster of three', () => {
+  let cluster: Cluster
+  let nodes: readonly [ClusterNode, ClusterNode, ClusterNode]
+  beforeAll(async () => {
+    cluster = await startCluster(3)
+    nodes = cluster.nodes as unknown as typeof nodes
+  }, 120_000)
+  afterAll(async () => {
+    await cluster?.[Symbol.asyncDispose]()
+  })
+
+  natsTest(
+    'E2, E3 what is written on each node reaches the sessions on all, in the order of seq, a reply before its event',
+    async () => {
+      await using room = await openRoom(nodes)
+      const writing = room.sessions.flatMap((session, node) =>
+        Array.from({ length: 20 }, (_, count) => say(session, room.conversation, `${node} ${count}`)),
+      )
+      const written = await Promise.all(writing)
+      const wanted = written.map(({ seq, body }) => ({ seq, body })).sort((one, other) => one.seq - other.seq)
+      expect(wanted.map(({ seq }) => seq)).toEqual(Array.from({ length: 60 }, (_, index) => index + 2))
+      for (const session of room.sessions) {
+        const told = []
+        for (const _ of wanted) told.push(messageOf(await session.next()))
+        expect(told.map(({ seq, body }) => ({ seq, body }))).toEqual(wanted)
+        const replied = new Set<string>()
+        const own = new Set(written.map(({ id }) => id))
+        for (const frame of session.frames) {
+          if ('result' in frame && 'message' in (frame.result as object)) {
+            replied.add((frame.result as { message: { id: string } }).message.id)
+          } else if ('event' in frame && frame.event === 'create' && frame.data.record_type === 'message') {
+            const { id, created_by } = frame.data.record
+            if (created_by === room.users[room.sessions.indexOf(session)]) expect(replied.has(id)).toBe(true)
+            own.delete(id)
+          }
+        }
+        expect(own.size).toBe(0)
+      }
+    },
+  )
+
+  natsTest('M5 what a reply has told is there on every other node at once', async () => {
+    await using room = await openRoom(nodes)
+    for (const [writer, session] of room.sessions.entries()) {
+      const { seq, id } = await say(session, room.conversation, `by ${writer}`)
+      for (const [reader, node] of nodes.entries()) {
+        const args = { conversation: room.conversation, after_seq: seq - 1 }
+        const { events } = await node.must(room.users[reader] as UserId, 'get_events', args)
+        expect(events).toMatchObject([{ seq, event: 'create', data: { record: { id } } }])
+      }
+    }
+  })
+
+  natsTest('R2, R3 a session that goes from node to node goes on at each from its cursor', async () => {
+    await using room = await openRoom(nodes)
+    const [alice, bob] = room.sessions
+    let { cursor } = await bob.command('ping')
+    await bob.end()
+    const seqs = new Set<number | undefined>()
+    for (let round = 0; round < 9; round++) {
+      await say(alice, room.conversation, `away ${round}`)
+      const node = nodes[(round + 2) % nodes.length] as ClusterNode
+      await using moved = await open(node)
+      const token = await node.token(room.users[1].slice('user/'.length))
+      expect((await moved.command('connect', { token, cursor })).resumed).toBe(true)
+      await nextBody(moved, `away ${round}`)
+      await say(alice, room.conversation, `live ${round}`)
+      cursor = (await nextBody(moved, `live ${round}`)).cursor
+      for (const { seq } of moved.events) seqs.add(seq)
+    }
+    expect([...seqs].filter((seq) => seq !== 1)).toEqual(Array.from({ length: 18 }, (_, index) => index + 2))
+  })
+
+  natsTest('M3 the same client_id on two nodes at once makes one message', async () => {
+    await using room = await openRoom(nodes)
+    const [alice] = room.users
+    const [, , carol] = room.sessions
+    for (let round = 0; round < 10; round++) {
+      const args = { conversation: room.conversation, body: `once ${round}`, client_id: `id ${round}` }
+      const answers = await Promise.all(nodes.map((node) => node.must(alice, 'create_message', args)))
+      expect(new Set(answers.map(({ message }) => message.id)).size).toBe(1)
+      expect(messageOf(await carol.next())).toEqual(answers[0]?.message)
+    }
+    const { events } = await nodes[1].must(alice, 'get_events', { conversation: room.conversation, after_seq: 1 })
+    expect(events).toHaveLength(10)
+  })
+
+  natsTest('U6, U7 a rotation, and a revocation, on one node hold on the others within a second', async () => {
+    const [alice] = strangers()
+    await using here = await connect(nodes[0], alice)
+    await using there = await connect(nodes[1], alice)
+    await using third = await connect(nodes[2], alice)
+    await using listener = await open(nodes[1])
+    const { name: channel } = (await here.command('get_user_channel')).user_channel
+    await listener.command('connect', { channel })
+    await here.command('rotate_user_channel')
+    const told = [there, third].map((session) => session.next(({ data }) => data.record_type === 'user_channel'))
+    expect(await timed(Promise.all([listener.closed, ...told]))).toBeLessThan(soonMs)
+    expect((await listener.closed).code).toBe(4410)
+    for (const node of nodes) {
+      await using late = await open(node)
+      expect(await codeOf(late.command('connect', { channel }))).toBe('unauthorized')
+    }
+    const token = await nodes[1].token(alice.slice('user/'.length))
+    await here.command('rotate_user_channel', { revoke: true })
+    expect(await timed(Promise.all([there.closed, third.closed]))).toBeLessThan(soonMs)
+    for (const session of [there, third]) expect((await session.closed).code).toBe(4403)
+    for (const node of nodes) {
+      await using late = await open(node)
+      expect(await codeOf(late.command('connect', { token }))).toBe('token_revoked')
+    }
+    await here.command('ping')
+  })
+
+  natsTest('M8 disconnect_user on one node closes the sessions on all within a second', async () => {
+    const [alice] = strangers()
+    await using one = await connect(nodes[0], alice)
+    await using two = await connect(nodes[1], alice)
+    await using three = await connect(nodes[2], alice)
+    const sessions = [one, two, three]
+    expect(await call(nodes[0].url, null, 'disconnect_user', { user: alice })).toEqual({ result: { sessions: 1 } })
+    expect(await timed(Promise.all(sessions.map(({ closed }) => closed)))).toBeLessThan(soonMs)
+    for (const session of sessions) expect((await session.closed).code).toBe(4403)
+  })
+
+  natsTest(
+    'E5 who is removed on one node is told so on the others within a second, and gets nothing after it',
+    async () => {
+      await using room = await openRoom(nodes)
+      const { conversation } = room
+      const [alice, bob, carol] = room.sessions
+      await alice.command('remove_participants', { conversation, participants: [room.users[1]] })
+      const leaving = bob.next(({ event, data }) => event === 'delete' && data.record_type === 'conversation')
+      expect(await timed(leaving)).toBeLessThan(soonMs)
+      await say(carol, conversation, 'not for bob')
+      await nextBody(alice, 'not for bob')
+      for (const node of nodes) {
+        const answer = await call(node.url, room.users[1], 'get_messages', { conversation })
+        expect(answer.error?.code).toBe('not_found')
+      }
+      expect(await codeOf(say(bob, conversation, 'from outside'))).toBe('not_found')
+      expect(await bob.rest()).toEqual([])
+    },
+  )
+
+  natsTest(
+    'T2, T3 typing is seen on the other nodes, and gone within its 5 seconds when the typing one is killed with its node',
+    async () => {
+      await using room = await openRoom(nodes)
+      const { conversation } = room
+      const [alice, bob, carol] = room.sessions
+      for (const session of [alice, bob]) await session.command('subscribe_typing', { conversation })
+      const tells = (event: string) => (typing: { data: object }) =>
+        JSON.stringify(typing.data).includes(`"event":"${event}"`)
+      await carol.command('typing', { conversation, event: 'begin' })
+      const seen = await Promise.all([alice, bob].map((session) => session.nextTyping(tells('begin'))))
+      for (const { data } of seen)
+        expect(data).toMatchObject({ [conversation]: { [room.users[2]]: { event: 'begin' } } })
+      const gone = Promise.all([alice, bob].map((session) => session.nextTyping(tells('finished'))))
+      await nodes[2].kill()
+      // A timer may come a little late.
+      expect(await timed(gone)).toBeLessThan(5_000 + soonMs)
+      for (const { data } of await gone) expect(Object.keys(data[conversation] ?? {})).toEqual([room.users[2]])
+      await nodes[2].start()
+    },
+  )
+
+  for (const { what, happen } of faults) {
+    natsTest(
+      `M3, E3, R2, R3, C6 nothing that was acknowledged is lost, doubled or out of order while ${what}`,
+      async () => {
+        const seed = seedOfTest()
+        const fault = () => happen(cluster, new Random(seed), freezeMs)
+        const { problems, secondsToWhole } = await underLoad(nodes, seed, fault)
+        expect(problems).toEqual([])
+        expect(secondsToWhole).toBeLessThan(wholeSeconds)
+      },
+      120_000,
+    )
+  }
+})
