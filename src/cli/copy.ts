@@ -10,17 +10,19 @@ import { readSettings } from './settings.ts'
 
 /** Gives what there is to say of it. */
 export async function copy(args: readonly string[], environment: Environment): Promise<string> {
-  const { data, databaseUrl } = readSettings('copy', args, environment)
-  const file = join(resolve(data), 'fanfare.db')
-  if (!existsSync(file))
-    throw new OperatorError(`there is no database ${file}; name the server's data folder with --data`)
-  if (databaseUrl === null) {
-    throw new OperatorError('copy where? Name an empty PostgreSQL database with FANFARE_DATABASE_URL or --database-url')
+  const { data, databaseUrl, from, to } = readSettings('copy', args, environment)
+  const file = join(resolve(from ?? data), 'fanfare.db')
+  if (!existsSync(file)) {
+    throw new OperatorError(`there is no database ${file}; name the server's data folder with --from`)
+  }
+  const url = to ?? databaseUrl
+  if (url === null) {
+    throw new OperatorError('copy where? Name an empty PostgreSQL database with --to, or with FANFARE_DATABASE_URL')
   }
   const begunAt = performance.now()
   try {
     using tables = new Tables(file)
-    const { conversation, message, event, user_channel: users } = await fill(databaseUrl, tables)
+    const { conversation, message, event, user_channel: users } = await fill(url, tables)
     const seconds = ((performance.now() - begunAt) / 1000).toFixed(1)
     return (
       `all of ${file} is in PostgreSQL: ${message} messages in ${conversation} conversations, ${users} user channels, ` +

@@ -269,6 +269,22 @@ export const options = {
     commands: everywhere,
   } satisfies Option<boolean>,
   ...limits,
+  from: {
+    name: 'from',
+    kind: { ...folder, show: (value) => value ?? 'what --data says' },
+    default: null,
+    help: 'The data folder of the embedded database that is copied.',
+    commands: ['copy'],
+    commandLineOnly: true,
+  } satisfies Option<string | null>,
+  to: {
+    name: 'to',
+    kind: { ...databaseUrl, show: (value) => value ?? 'what --database-url says' },
+    default: null,
+    help: 'The empty PostgreSQL database that it is copied into. With a password in it, FANFARE_DATABASE_URL is the better place.',
+    commands: ['copy'],
+    commandLineOnly: true,
+  } satisfies Option<string | null>,
   ttl: {
     name: 'ttl',
     kind: ttlSeconds,

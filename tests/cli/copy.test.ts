@@ -128,7 +128,7 @@ describe.skipIf(withoutPostgres)('fanfare copy', () => {
     await using database = await PostgresDatabase.create(postgres())
     using folder = temporaryFolder()
     const { rooms } = await lively(folder.path)
-    await runCommand(['copy', '--data', folder.path], { env: { FANFARE_DATABASE_URL: database.url } })
+    await runCommand(['copy', '--from', folder.path, '--to', database.url])
     const embedded = await openSqlite(folder.in('fanfare.db'), noLimits, quiet)
     const { position } = entryOf(await stageOn(embedded).say(alice, rooms[0], 'of another history'))
     await embedded.close()
