@@ -162,7 +162,8 @@ export class Engine {
   /** Closes all sessions of the user, on every node; says how many they were on this one (M8). */
   disconnect(user: UserId): number {
     const closed = this.#disconnectHere(user)
-    if (!this.alone) this.#broker.publish({ kind: 'disconnect', user }, [user])
+    // To everybody: a node that he has just come to may not be heard yet as one that asks for him, and no log tells of it afterwards.
+    if (!this.alone) this.#broker.publish({ kind: 'disconnect', user }, null)
     return closed
   }
 
