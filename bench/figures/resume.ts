@@ -3,7 +3,7 @@ import type { UserId } from '../../src/protocol/ids.ts'
 import { DataFolder, Fanfare, tokenOf, usersOf } from '../fanfare.ts'
 import { atMost, type Figure, type Measured, type Scale, type Table, type Target } from '../figure.ts'
 import { type Filled, Filling } from '../fill.ts'
-import type { Stormed } from '../load/resume.ts'
+import type { Comeback, Stormed } from '../load/resume.ts'
 import { Load } from '../load-process.ts'
 import { total } from '../procfs.ts'
 import { median, shown, spread } from '../statistics.ts'
@@ -64,7 +64,8 @@ export const resume: Figure = {
         `that was just started, ${size.othersEntries} messages behind; CPU of the server from the first connection to the last push that ` +
         `was read. Alone: users in so many conversations come back by turns, ${size.repeats} times each, having missed ` +
         `${size.othersEntries} messages of others and ${size.ownEntries} of their own, from the \`connect\` command to the last push. A long ` +
-        'log: the cursor stands before all of the entries, of which the last one alone is for who comes back.',
+        'log, each with a server of its own, by turns as well: the cursor stands before all of the entries, of which the last one alone is for ' +
+        'who comes back.',
       tables: [
         {
           title: 'All at once',
@@ -180,41 +181,38 @@ async function measureConversations(size: Sizes): Promise<number[][]> {
   })()
 
   await using server = await Fanfare.start(folder)
-  await using load = new Load()
-  const comebacks = users.map((user) => ({ token: tokenOf(user), cursor, pushes: size.ownEntries }))
-  await load.run('resume', { port: server.port, comebacks, repeats: size.repeats })
-  return await load.run('resume', { port: server.port, comebacks, repeats: size.repeats })
+  const { port } = server
+  return await takeTurns(
+    users.map((user) => ({ port, token: tokenOf(user), cursor, pushes: size.ownEntries })),
+    size.repeats,
+  )
 }
 
+/** Each log has a server of its own, and all of them run at once, so that what else the machine does meets all lengths alike. */
 async function measureLog(size: Sizes): Promise<number[][]> {
-  await using folder = await DataFolder.make()
-  const users = size.log.map((entries): UserId => `user/behind-${entries}`)
-  const times: number[][] = []
-  let cursor = ''
-  let own: Filled[] = []
-  let others: Filled[] = []
-  let written = 0
-  for (const [index, entries] of size.log.entries()) {
-    {
+  await using servers = new AsyncDisposableStack()
+  const comebacks: Comeback[] = []
+  for (const entries of size.log) {
+    const folder = servers.use(await DataFolder.make())
+    const cursor = await (async () => {
       await using filling = await Filling.open(folder)
-      if (cursor === '') {
-        own = await filling.conversations(users.map((user) => ['user/partner', user]))
-        others = await filling.conversations([['user/one', 'user/other']])
-        cursor = filling.cursor
-      }
-      await filling.messages(Array<Filled>(entries - written - 1).fill(others[0]!))
-      await filling.messages([own[index]!])
-      written = entries
-    }
-    await using server = await Fanfare.start(folder)
-    await using load = new Load()
-    const job = {
-      port: server.port,
-      comebacks: [{ token: tokenOf(users[index]!), cursor, pushes: 1 }],
-      repeats: size.repeats,
-    }
-    await load.run('resume', job)
-    times.push(...(await load.run('resume', job)))
+      const [own, others] = await filling.conversations([
+        ['user/partner', 'user/away'],
+        ['user/one', 'user/other'],
+      ])
+      const { cursor } = filling
+      await filling.messages([...Array<Filled>(entries - 1).fill(others!), own!])
+      return cursor
+    })()
+    const { port } = servers.use(await Fanfare.start(folder))
+    comebacks.push({ port, token: tokenOf('user/away'), cursor, pushes: 1 })
   }
-  return times
+  return await takeTurns(comebacks, size.repeats)
+}
+
+/** The times of each, after as many turns that are not counted. */
+async function takeTurns(comebacks: readonly Comeback[], repeats: number): Promise<number[][]> {
+  await using load = new Load()
+  await load.run('resume', { comebacks, repeats })
+  return await load.run('resume', { comebacks, repeats })
 }

@@ -37,6 +37,7 @@ export async function storm({ port, pid, tokens, cursor, pushes }: Storm): Promi
 
 /** One who comes back, again and again. */
 export interface Comeback {
+  readonly port: number
   readonly token: string
   readonly cursor: string
   /** How many pushes he missed. */
@@ -44,16 +45,15 @@ export interface Comeback {
 }
 
 export interface Resume {
-  readonly port: number
   readonly comebacks: readonly Comeback[]
   readonly repeats: number
 }
 
 /** How many milliseconds passed from each one's `connect` to the last push that he had missed, each time. They take turns. */
-export async function resume({ port, comebacks, repeats }: Resume): Promise<number[][]> {
+export async function resume({ comebacks, repeats }: Resume): Promise<number[][]> {
   const times: number[][] = comebacks.map(() => [])
   for (let repeat = 0; repeat < repeats; repeat++) {
-    for (const [index, { token, cursor, pushes }] of comebacks.entries()) {
+    for (const [index, { port, token, cursor, pushes }] of comebacks.entries()) {
       const { promise: told, resolve } = Promise.withResolvers<void>()
       let missing = pushes
       const session = await Session.open(port, 'fanfare')
