@@ -44,3 +44,11 @@ test.each([
 test('CLI a data folder in which nothing can be written is told', () => {
   expect(() => openDataFolder('/proc/self')).toThrow(/^the data folder \/proc\/self can't be used: .+; put that right/)
 })
+
+test('CLI a data folder in a file system that lets nobody make one is told, and not tried for ever', () => {
+  for (const path of ['/proc/fanfare', '/proc/fanfare/data']) {
+    expect(() => openDataFolder(path)).toThrow(
+      `the data folder ${path} can't be used: its file system lets nobody make`,
+    )
+  }
+})
