@@ -109,7 +109,7 @@ test('E4 what was deleted is not in a backup', async () => {
   expect([bytes.includes('canary-0123456789'), bytes.includes('what stays')]).toEqual([false, true])
 })
 
-test('R5 a cursor from after the backup is a stranger’s to the server that goes on from it, and one from before is not', async () => {
+test('R5 a restored backup is another database: no cursor of the one it was made of is good there, but its own are', async () => {
   using folder = temporaryFolder()
   await using server = await startServer(folder.in('data'), [], { env })
   const token = await tokenOf('alice')
@@ -119,16 +119,20 @@ test('R5 a cursor from after the backup is a stranger’s to the server that goe
     await new Promise((resolve) => session.webSocket.once('open', resolve))
     return await session.command('connect', cursor === undefined ? { token } : { token, cursor })
   }
-  const before = (await cursorAt(server)).cursor
+  const early = (await cursorAt(server)).cursor
   await room.say('kept')
+  const before = (await cursorAt(server)).cursor
   await backup(folder.in('data'), folder.in('copy.db'))
   await room.say('lost')
   const after = (await cursorAt(server)).cursor
 
   restore(folder.in('copy.db'), folder.in('restored'))
   await using restored = await startServer(folder.in('restored'), [], { env })
-  await room.read(restored)
-  expect([(await cursorAt(restored, before)).resumed, (await cursorAt(restored, after)).resumed]).toEqual([true, false])
+  expect(await room.read(restored)).toEqual(['kept'])
+  for (const cursor of [early, before, after]) expect((await cursorAt(restored, cursor)).resumed).toBe(false)
+  const { cursor } = await cursorAt(restored)
+  expect((await cursorAt(restored, cursor)).resumed).toBe(true)
+  expect((await cursorAt(server, early)).resumed).toBe(true)
 })
 
 describe('a backup that can’t be made', () => {

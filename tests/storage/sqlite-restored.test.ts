@@ -1,4 +1,7 @@
-/** A database that was restored from a backup: what it shares with the one that went on, and what it does not (R5). */
+/**
+ * A copy of a database that was not made by `fanfare backup`, so nothing in it says that it is one: what it shares with the one that went
+ * on, and what it does not (R5).
+ */
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -6,7 +9,7 @@ import { expect, it } from 'vitest'
 import { alice, bob, entryOf } from '../../src/testing/storage-contract/stage.ts'
 import { SqliteFolder } from './sqlite-folder.ts'
 
-it('R5 a restored backup is another database: places of what it never had are refused, those of before it hold', async () => {
+it('R5 a copy that another program made and that is put back refuses places of what it never had; those of before it hold', async () => {
   await using folder = new SqliteFolder()
   const backup = join(folder.path, 'backup')
   const stage = await folder.stage()

@@ -6,9 +6,9 @@ import { DatabaseSync } from 'node:sqlite'
 import { DatabaseUnusable } from '../storage.ts'
 
 /**
- * Writes the database `file`, as it is in one moment, into the new file `copy`, and checks it there. No writer waits for it. A copy goes
- * on as a database of its own when a server opens it: it begins a new epoch (R5). What was deleted is not in it. Throws
- * `DatabaseUnusable` where `file` is no database of ours, or the copy is not whole.
+ * Writes the database `file`, as it is in one moment, into the new file `copy`, and checks it there. No writer waits for it. A copy is
+ * another database to clients: it knows no cursor of `file` (R5). What was deleted is not in it. Throws `DatabaseUnusable` where `file` is
+ * no database of ours, or the copy is not whole.
  */
 export function copyDatabase(file: string, copy: string): void {
   const source = new DatabaseSync(file, { readOnly: true })
@@ -19,8 +19,10 @@ export function copyDatabase(file: string, copy: string): void {
   } finally {
     source.close()
   }
-  const made = new DatabaseSync(copy, { readOnly: true })
+  const made = new DatabaseSync(copy)
   try {
+    // A place from before the copy is refused too: who holds it may know from replies what came after, and was never told to forget that.
+    made.exec('DELETE FROM epoch')
     const found = made.prepare('PRAGMA integrity_check(3)').all() as { integrity_check: string }[]
     const flaws = found.map(({ integrity_check }) => integrity_check).filter((flaw) => flaw !== 'ok')
     if (flaws.length > 0) throw new DatabaseUnusable(`the copy of ${file} is not whole: ${flaws.join('; ')}`)
