@@ -1,6 +1,15 @@
 /** A PostgreSQL server of a test file's own, with its data in a folder that goes when the server ends. It keeps its fsync. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import {
+  chownSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -18,6 +27,8 @@ export interface PostgresServer extends AsyncDisposable {
   backUp(): Promise<void>
   /** Ends it, and starts it with the files of the last `backUp`. */
   restore(): Promise<void>
+  /** The same as one goes back to a point in time: by recovery from an archive, be there nothing in it, and then on a line of its own. */
+  recover(): Promise<void>
   /** Ends every process of it at once, as a crash does. */
   kill(): Promise<void>
   /** Starts it after `kill`. */
@@ -60,6 +71,7 @@ export async function startPostgres(programs: string): Promise<PostgresServer> {
     listen_addresses: '',
     unix_socket_directories: folder,
     max_connections: '120',
+    restore_command: 'false',
     shared_buffers: '32MB',
   }
   const args = ['-D', data, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])]
@@ -83,6 +95,10 @@ export async function startPostgres(programs: string): Promise<PostgresServer> {
   const stop = async () => {
     server.kill('SIGINT')
     await ended
+  }
+  const takeBackup = () => {
+    rmSync(data, { recursive: true })
+    renameSync(backup, data)
   }
   await start()
 
@@ -116,8 +132,13 @@ export async function startPostgres(programs: string): Promise<PostgresServer> {
     },
     async restore() {
       await stop()
-      rmSync(data, { recursive: true })
-      renameSync(backup, data)
+      takeBackup()
+      await start()
+    },
+    async recover() {
+      await stop()
+      takeBackup()
+      writeFileSync(join(data, 'recovery.signal'), '')
       await start()
     },
     async kill() {

@@ -134,6 +134,37 @@ describe.skipIf(withoutPostgres)('PostgreSQL: connections and servers that go', 
     expect(database.troubles.at(-1)).toMatch(/without what it had acknowledged .* start the server again/)
   })
 
+  it('R5 no place of before is one of a database that was recovered to a point in time', async () => {
+    await using database = await PostgresDatabase.create(server())
+    const { stage, room } = await openRoom(database)
+    const before = { epoch: stage.storage.epoch, position: entryOf(await stage.say(alice, room, 'before')).position }
+    await database.close()
+    await server().backUp()
+    const between = await database.stage()
+    expect(await between.storage.events.missed(bob, before)).toMatchObject({ events: [] })
+    await database.close()
+    await server().recover()
+    const again = await database.stage()
+    expect(await again.storage.events.missed(bob, before)).toBeNull()
+    const { position } = entryOf(await again.say(alice, room, 'after'))
+    const place = { epoch: again.storage.epoch, position }
+    await again.reopen()
+    expect(again.storage.epoch).not.toBe(place.epoch)
+    expect(await again.storage.events.missed(bob, place)).toMatchObject({ events: [] })
+  })
+
+  it('R5 no place of before is one of a database whose epochs the operator took away, as after a restored copy of its files', async () => {
+    await using database = await PostgresDatabase.create(server())
+    const { stage, room } = await openRoom(database)
+    const place = { epoch: stage.storage.epoch, position: entryOf(await stage.say(alice, room, 'before')).position }
+    await database.close()
+    await inDatabase(database.url, 'DELETE FROM fanfare.epoch')
+    const again = await database.stage()
+    expect(await again.storage.events.missed(bob, place)).toBeNull()
+    const since = { ...place, epoch: again.storage.epoch }
+    expect(await again.storage.events.missed(bob, since)).toMatchObject({ events: [] })
+  })
+
   it('M3 a commit whose answer is lost is unavailable, and asked for again it is found', async () => {
     await using database = await PostgresDatabase.create(server())
     const { stage, room } = await openRoom(database)

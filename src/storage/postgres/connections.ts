@@ -17,10 +17,25 @@ const idleInTransactionTimeoutMs = 5_000
 /** When nothing comes for so long, not even an error, the connection is dead. */
 const silenceMs = 10_000
 
-/** What begins a new life of the database: its server was started anew, be it after a crash or elsewhere, or the tables are others. */
+/** In a life, what stands before this is which database it is, and what stands behind it is when its server was started. */
+const since = ' since '
+
+/**
+ * What begins a new life of the database: its server was started anew, be it after a crash, or it is another database. That is so where its
+ * tables were made anew (`pg_restore`), and where its server has left the line of the log that it wrote, to go on from a point in time or
+ * as a standby that took over.
+ */
 const lifeQuery = `
-  SELECT concat_ws(' ', pg_postmaster_start_time()::timestamptz(6) AT TIME ZONE 'UTC', d.oid, '${schema}.event'::regclass::oid) AS life
+  SELECT concat_ws(
+    ' ',
+    CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
+    d.oid,
+    '${schema}.event'::regclass::oid
+  ) || '${since}' || (pg_postmaster_start_time()::timestamptz(6) AT TIME ZONE 'UTC') AS life
   FROM pg_database d WHERE d.datname = current_database()`
+
+/** The life of a database that was filled with all that another one had at its end: places of that one hold. */
+export const copiedLife = 'copied'
 
 /** Sets up a connection. Whatever it asks for lasts until commits are on disk: no setting of the database's makes that less. */
 const settings = `
@@ -113,6 +128,10 @@ async function beginLife(client: Client, life: string): Promise<string> {
   )
   let name = last?.name
   if (!name || last?.life !== life) {
+    // In a restored database, or on a standby that was behind, what sessions were told of may be missing, at or even before the end of what is
+    // there, and their cursors may stand before it (R1). So no place of its former lives holds (R5).
+    if (last && last.life !== copiedLife && databaseOf(last.life) !== databaseOf(life))
+      await ask(client, 'DELETE FROM epoch')
     name = randomBytes(6).toString('base64url')
     await ask(
       client,
@@ -124,6 +143,10 @@ async function beginLife(client: Client, life: string): Promise<string> {
   }
   await ask(client, 'COMMIT')
   return name
+}
+
+function databaseOf(life: string): string {
+  return life.slice(0, life.indexOf(since))
 }
 
 /** Asks something that is asked seldom. */

@@ -1,6 +1,6 @@
 /** Filling an empty database with the tables of another one. */
 import { DatabaseUnusable } from '../storage.ts'
-import { ask, type Client, lockSpace, schema } from './connections.ts'
+import { ask, type Client, copiedLife, lockSpace, schema } from './connections.ts'
 import { opened } from './opening.ts'
 
 type Row = Readonly<Record<string, string | number | null>>
@@ -82,7 +82,7 @@ async function copyTable(client: Client, source: Source, table: (typeof tables)[
   const names = shared.map(({ column }) => `"${column}"`)
   const record = shared.map(({ column, type }) => `"${column}" ${type}`)
   // Of another database's epochs only the names and places go on: they were lives of that one.
-  const [more, values] = table === 'epoch' ? [', life', `, 'copied'`] : ['', '']
+  const [more, values] = table === 'epoch' ? [', life', `, '${copiedLife}'`] : ['', '']
   const text =
     `INSERT INTO "${table}" (${names.join(', ')}${more}) ` +
     `SELECT ${names.join(', ')}${values} FROM json_to_recordset($1) AS given (${record.join(', ')})`
