@@ -11,10 +11,13 @@ interface Target {
 export interface TypingElement extends Target {
   /** What is written, where the element has it; elsewhere `textContent` is. */
   readonly value?: string
+  /** What is written in an element that is `contenteditable`. */
   readonly textContent: string | null
+  /** Leads to the page's window, whose leaving ends the typing. */
   readonly ownerDocument?: { readonly defaultView: Target | null } | null
 }
 
+/** What `bindTypingIndicator` may be told besides. */
 export interface TypingBindingOptions {
   /** Milliseconds without a change after which `pause` is sent; 3,000 unless given. */
   readonly pauseAfterMs?: number | undefined

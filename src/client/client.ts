@@ -27,9 +27,11 @@ import { platform, type Signal, type WebSocketClass } from './platform.ts'
 import type { Token } from './token.ts'
 import { Typing, type TypingCallback } from './typing.ts'
 
+/** What `createChat` takes. Only `url` and `token` must be given. */
 export interface ChatOptions {
   /** The server's address, `https://chat.example.com` for instance; `wss://` does as well. */
   readonly url: string
+  /** Who the user is, as the application's backend says it: a token, or a function that gets one. */
   readonly token: Token
   /**
    * A `chat.cursor` that was kept from before: events that came since are given out first (R), to the callbacks that are subscribed in the
@@ -61,6 +63,7 @@ export interface SendOptions extends CallOptions {
   readonly client_id?: string | undefined
 }
 
+/** The last argument of the calls that make a conversation. */
 export interface ConversationOptions extends SendOptions {
   /** Who besides the caller is an admin; they must be among the participants. */
   readonly admins?: readonly UserRef[] | undefined
@@ -75,6 +78,7 @@ export type MessageRef = MessageId | { readonly id: MessageId }
 /** A record or its id, which is `user/` and the name that the application gave. */
 export type UserRef = UserId | { readonly id: UserId }
 
+/** Called with what `chat.state` has become. */
 export type StateCallback = (state: ConnectionState) => void
 
 /**
@@ -269,7 +273,9 @@ export class Chat {
   }
 
   /**
-   * Makes a conversation of the caller, who becomes an admin, and `participants`. `created` is false where
+   * Makes a conversation of the caller, who becomes an admin, and `participants`: 10,000 at most, a `title` of at most 1 KiB (null unless
+   * given), and `metadata` of at most 8 KiB (`{}` unless given). The operator may have set other limits, here and elsewhere; what passes
+   * one is `too_large`. `created` is false where
    * `distinct_by_participants` found the one that there is, and where the call went out again because its first reply was lost. Errors:
    * `invalid_argument`, `too_large`, `forbidden` where only the application's backend makes conversations.
    */
@@ -311,7 +317,8 @@ export class Chat {
 
   /**
    * Gives the caller's conversations, latest activity first: a page of at most `limit`, from the one after `before`, which is the last
-   * conversation of the page before, or an `updated_at` to stay below.
+   * conversation of the page before, or an `updated_at` to stay below. A page has 50 unless given, and at most 200. Errors:
+   * `invalid_argument`.
    */
   getConversations(
     page: { readonly limit?: number; readonly before?: ConversationRef | Timestamp } = {},
@@ -382,7 +389,10 @@ export class Chat {
     return this.#pick('remove_admins', 'conversation', args, options)
   }
 
-  /** Gives a page of a conversation's participants by user id, from the one after `after`, and who of them is an admin. Errors: `not_found`. */
+  /**
+   * Gives a page of a conversation's participants by user id, from the one after `after`, and who of them is an admin. A page has 50 unless
+   * `limit` says otherwise, and at most 200. Errors: `not_found`, `invalid_argument`.
+   */
   getParticipants(
     conversation: ConversationRef,
     page: { readonly limit?: number; readonly after?: UserRef } = {},
@@ -393,7 +403,8 @@ export class Chat {
   }
 
   /**
-   * Sends a message, and gives it as it stands on the server's disk. The bound inputs of the conversation are `finished` by it. Without a
+   * Sends a message, and gives it as it stands on the server's disk. Its `body` has at most 16 KiB of UTF-8, `metadata` (`{}` unless given)
+   * and `attachment` (null unless given) at most 8 KiB each. The bound inputs of the conversation are `finished` by it. Without a
    * connection it waits for one; it is there once, however often it had to be sent. Errors: `not_found`, `invalid_argument`, `too_large`,
    * `rate_limited` when too many calls wait, `unavailable` when the server could not do it for long.
    */
@@ -411,7 +422,7 @@ export class Chat {
   }
 
   /**
-   * Changes a message of one's own: its body, or with an object whatever it names. With the `revision` that one has seen, the message is only
+   * Changes a message of one's own: its body, or with an object whatever it names of `body`, `metadata` and `attachment`. With the `revision` that one has seen, the message is only
    * changed if nobody did so since. Errors: `not_found`, `forbidden` to others than the author, `conflict` (a stale `revision`, or a
    * deleted message), `too_large`.
    */
@@ -432,7 +443,8 @@ export class Chat {
 
   /**
    * Gives a page of a conversation's messages, tombstones included: newest first, with `after_seq` oldest first. `before_seq` and
-   * `after_seq` are a message's `seq`. Errors: `not_found`, `invalid_argument`.
+   * `after_seq` are a message's `seq`, not included, and `before_time` is a time. A page has 50 messages unless `limit` says
+   * otherwise, and at most 200. Errors: `not_found`, `invalid_argument`.
    */
   getMessages(
     conversation: ConversationRef,
@@ -443,8 +455,9 @@ export class Chat {
   }
 
   /**
-   * Gives the record events of a conversation after `after_seq`, oldest first, as they were pushed. Errors: `not_found`, `conflict` where
-   * the server does not keep them any more: then get the messages.
+   * Gives the record events of a conversation after `after_seq`, oldest first, as they were pushed. A page has 50 unless `limit` says
+   * otherwise, and at most 200. Errors: `not_found`, `invalid_argument`, `conflict` where the server does not keep them any more: then get
+   * the messages.
    */
   getEvents(
     conversation: ConversationRef,
@@ -469,12 +482,15 @@ export class Chat {
     return this.#connection.call('get_unread_count', {}, options)
   }
 
-  /** Changes the caller's own profile; what is left out stays. Errors: `invalid_argument`, `too_large`. */
+  /**
+   * Changes the caller's own profile; what is left out stays. A `name` has at most 1 KiB, an `avatar_url` 2 KiB, `metadata` 8 KiB. Errors:
+   * `invalid_argument` where nothing is given, `too_large`.
+   */
   updateUser(changes: ProfileChanges, options?: CallOptions): Promise<User> {
     return this.#pick('update_user', 'user', changes, options)
   }
 
-  /** Gives users' profiles; those of users with whom the caller shares no conversation are empty. */
+  /** Gives the profiles of at most 100 users; those of users with whom the caller shares no conversation are empty. Errors: `too_large`. */
   getUsers(users: readonly UserRef[], options?: CallOptions): Promise<User[]> {
     return this.#pick('get_users', 'users', { users: users.map(idOf) }, options)
   }

@@ -8,9 +8,11 @@ import type { Connection } from './connection.ts'
 /** Of one conversation so many events may wait for what is missing before them. The first of more is dropped, and fetched in its turn. */
 const heldLimit = 1_000
 
+/** Called with each record event: which record was made, changed or deleted, how it is now, and how it was. */
 export type EventCallback = (event: RecordEvent) => void
 /** Told of events that can't be had any more. */
 export type GapCallback = (gap: Gap) => void
+/** Called when what happened meanwhile can't be told: get anew whatever is shown. */
 export type ResetCallback = () => void
 
 type PlacedFrame = EventFrame & { readonly conversation: ConversationId; readonly seq: number }

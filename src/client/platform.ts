@@ -12,6 +12,7 @@ export interface Socket {
   close(): void
 }
 
+/** A class of WebSockets: the platform's own, or that of the package `ws`. */
 export type WebSocketClass = new (url: string) => Socket
 
 /** What the SDK needs of an AbortSignal. */

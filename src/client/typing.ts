@@ -8,6 +8,7 @@ import { platform } from './platform.ts'
 /** What a set outlives the server's lease by, before this machine's clock ends it. */
 const graceMs = 2_000
 
+/** Called with all who are typing in one conversation now. */
 export type TypingCallback = (typing: TypingSet) => void
 
 interface Watch {

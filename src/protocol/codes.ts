@@ -33,9 +33,13 @@ export const errorCodes = {
   internal: { status: 500, retryable: true },
 } as const satisfies Record<string, ErrorRow>
 
+/** What went wrong, for a program to act upon: a key of `errorCodes`, where each is explained. */
 export type ErrorCode = keyof typeof errorCodes
 
-/** What more there is to know of an error, by code. */
+/**
+ * What more there is to know of an error: `retry_after_ms` with `rate_limited` and `token_revoked`, and at times with `unavailable`; `limit`
+ * with `too_large`.
+ */
 export type ErrorDetails = { readonly [key: string]: string | number | boolean }
 
 /** An error as it stands in a reply (W3). */
@@ -52,7 +56,9 @@ export interface ErrorBody {
  */
 export class FanfareError extends Error {
   override readonly name = 'FanfareError'
+  /** It is API; the message is not. */
   readonly code: ErrorCode
+  /** Undefined where there is no more to know. */
   readonly details: ErrorDetails | undefined
 
   constructor(code: ErrorCode, message: string, details?: ErrorDetails) {

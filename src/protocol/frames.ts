@@ -26,7 +26,9 @@ export interface EventFrame {
   readonly event: RecordEvent['event_type']
   readonly data: RecordEvent
   readonly conversation?: ConversationId
+  /** Its place in the conversation: gapless, from 1 (E2). */
   readonly seq?: number
+  /** From where a session goes on that comes back (R1). */
   readonly cursor: string
 }
 

@@ -1,10 +1,15 @@
 /** Typed ids (W8): the type is part of the id, so that one kind can't be taken for another. */
 
+/** `user/` and the name that the application gave: 1–128 of `A-Za-z0-9_.@:~-`. */
 export type UserId = `user/${string}`
+/** Made by the server: `conversation/` and a UUID version 7. */
 export type ConversationId = `conversation/${string}`
+/** Made by the server: `message/` and a UUID version 7. */
 export type MessageId = `message/${string}`
 export type SessionId = `session/${string}`
+/** Made by the server. It is no secret: the channel's `name` is. */
 export type UserChannelId = `user_channel/${string}`
+/** Made of the two that it joins, see `userConversationId`. */
 export type UserConversationId = `user_conversation/${string}`
 
 const userName = /^[A-Za-z0-9_.@:~-]{1,128}$/

@@ -13,22 +13,29 @@ export interface Message {
   readonly conversation: ConversationId
   readonly created_by: UserId
   readonly created_at: Timestamp
+  /** Moves with each edit and with the deletion. */
   readonly updated_at: Timestamp
+  /** At most 16 KiB of UTF-8 (section L). */
   readonly body: string
   readonly metadata: Metadata
+  /** What belongs to the message and lies elsewhere, in the application's own words; null where nothing does. */
   readonly attachment: Metadata | null
   /** The `seq` of its creation; it never changes (E2). */
   readonly seq: number
   /** 1, and one more with each edit and with the deletion. */
   readonly revision: number
+  /** Null before the first edit. */
   readonly edited_at: Timestamp | null
   readonly edited_by: UserId | null
   readonly deleted: boolean
+  /** What its author's client calls it: by that an application knows its own line again. Null where none was given. */
   readonly client_id: string | null
 }
 
+/** A conversation as each of its participants sees it. */
 export interface Conversation {
   readonly id: ConversationId
+  /** At most 1 KiB of UTF-8 (section L). */
   readonly title: string | null
   readonly metadata: Metadata
   /** The first 100 by user id; more come by `get_participants`. */
@@ -36,6 +43,7 @@ export interface Conversation {
   /** The first 100 by user id. */
   readonly admins: readonly UserId[]
   readonly participant_count: number
+  /** Whether it is the one conversation of exactly these participants (M1). */
   readonly distinct_by_participants: boolean
   /** The message created last, be it deleted since. */
   readonly last_message: MessageId | null
@@ -54,6 +62,7 @@ export interface UserConversation {
   readonly conversation: ConversationId
   /** Others' messages behind the read marker that aren't deleted, counted to 100: 100 means 100 or more (M6). */
   readonly unread_count: number
+  /** Null before anything was read. */
   readonly last_read_message: MessageId | null
   /** Never moves back. For one who was added later it starts at the `seq` of joining. */
   readonly last_read_seq: number
@@ -73,6 +82,7 @@ export interface User {
 export interface UserChannel {
   readonly id: UserChannelId
   readonly user: UserId
+  /** The secret by which one listens: 32 random bytes. */
   readonly name?: string
   readonly rotated_at: Timestamp
 }
@@ -80,6 +90,7 @@ export interface UserChannel {
 /** What is left of a conversation for who has left it, and of one that was deleted (E5). */
 export interface GoneConversation {
   readonly id: ConversationId
+  /** There where it was deleted for all. */
   readonly deleted?: true
 }
 
@@ -92,7 +103,9 @@ export interface RecordTypes {
   user_channel: UserChannel
 }
 
+/** What kind of record an event is about. */
 export type RecordType = keyof RecordTypes
+/** What happened to the record. */
 export type EventType = 'create' | 'update' | 'delete'
 
 /** What `subscribe` hands to its callback, and the `data` of a push: the seed's shape, key by key (W4). */
