@@ -10,6 +10,9 @@ import { readAsked } from './settings.ts'
 /** A server that has not answered by then does not. */
 const patienceMs = 30_000
 
+/** The codes of a certificate that says somebody else, has ended, or was signed by nobody known. */
+const untrusted = /CERT|ISSUER|SIGNATURE/
+
 /** Says what was done. The new name is the user's secret, and not told (U1). */
 export async function rotate(args: readonly string[], environment: Environment): Promise<string> {
   const { settings, operand: user } = readAsked('rotate', args, environment)
@@ -35,7 +38,13 @@ async function call<N extends CommandName>(
   // Any of several will do.
   const [apiKey] = keysIn(readMadeSecret(secrets.apiKey, resolve(data), environment)) as [string]
   const { status, text } = await post(`${url}/v2/${command}`, apiKey, args).catch((error: unknown) => {
-    const reason = codeOf(error instanceof Error ? error.cause : error) ?? String(error)
+    const cause = error instanceof Error ? (error.cause ?? error) : error
+    const reason = codeOf(cause) ?? (cause instanceof Error ? cause.message : String(cause))
+    if (untrusted.test(reason)) {
+      throw new OperatorError(
+        `the certificate that ${url} shows is not trusted here (${reason}), and nothing was done; name its authority's file in NODE_EXTRA_CA_CERTS, or the server by the name in its certificate`,
+      )
+    }
     throw new OperatorError(
       `no server answers at ${url} (${reason}); start it, or say where it is with --url or FANFARE_URL`,
     )
