@@ -19,10 +19,11 @@ export function answer(response: ServerResponse, status: number, body: object): 
   response.end(text)
 }
 
-/** Answers with an error; one that may be retried says when (`Retry-After`, in seconds). */
+/** Answers with an error; one that may be retried says when (`Retry-After`, in seconds), and a 401 what would do (RFC 9110, 15.5.2). */
 export function answerError(response: ServerResponse, error: FanfareError): void {
   const { status } = errorCodes[error.code]
   if (mayComeBack(status) && !response.headersSent) response.setHeader('retry-after', secondsUntil(error))
+  if (status === 401 && !response.headersSent) response.setHeader('www-authenticate', 'Bearer')
   answer(response, status, { error })
 }
 

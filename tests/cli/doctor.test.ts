@@ -61,6 +61,19 @@ describe('all is well', () => {
     expect(readdirSync(folder.path)).toEqual([])
   })
 
+  test('CLI doctor warns of a variable that nothing reads, and never tells what is in it', async () => {
+    using folder = temporaryFolder()
+    const env = { FANFARE_TOKEN_SECRETS: 'a'.repeat(40), FANFARE_PING_SECONDS: '7', FANFARE_DATABASE_URL_FILE: '' }
+    const { code, lines } = await diagnose(folder.in('data'), [], env)
+    expect(code).toBe(1)
+    expect(lines.filter((line) => line.startsWith('warn')).toSorted()).toEqual(
+      ['FANFARE_PING_SECONDS', 'FANFARE_TOKEN_SECRETS'].map(
+        (name) =>
+          `warn  options: nothing reads the variable ${name}; look for a slip of the pen; fanfare serve --help lists them`,
+      ),
+    )
+  })
+
   test('CLI doctor may look at a server that runs, and leaves everything as it was', async () => {
     using folder = temporaryFolder()
     const data = folder.in('data')

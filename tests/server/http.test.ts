@@ -144,6 +144,7 @@ describe('who calls over HTTP', () => {
       method: 'POST',
     })
     expect(response.status).toBe(401)
+    expect(response.headers.get('www-authenticate')).toBe('Bearer')
   })
 
   it('W7 with the API key a command of a user needs Fanfare-As, and is then done as that user', async () => {

@@ -2,6 +2,8 @@
 import { OperatorError } from '../../engine/operator-error.ts'
 import type { Environment } from '../environment.ts'
 import { isLoopback } from '../loopback.ts'
+import { allOptions, variableOf } from '../options.ts'
+import { secrets } from '../secrets.ts'
 import { refuseBroker, requireSecrets } from '../server-options.ts'
 import type { Settings } from '../settings.ts'
 import { type Finding, fail, ok, warn } from './finding.ts'
@@ -27,5 +29,24 @@ export function checkOptions(settings: Settings<'doctor'>, environment: Environm
       ),
     )
   }
+  for (const variable of unknownVariables(environment)) {
+    found.push(
+      warn(
+        'options',
+        `nothing reads the variable ${variable}`,
+        'look for a slip of the pen; fanfare serve --help lists them',
+      ),
+    )
+  }
   return found.length > 0 ? found : [ok('options', 'they are right')]
+}
+
+/** A misspelt variable is as good as none, and a server would make up a secret of its own without a word. */
+function unknownVariables(environment: Environment): string[] {
+  const secret = [
+    ...allOptions.filter(({ isSecret }) => isSecret).map(variableOf),
+    ...Object.values(secrets).map(({ variable }) => variable),
+  ]
+  const known = new Set([...allOptions.map(variableOf), ...secret, ...secret.map((variable) => `${variable}_FILE`)])
+  return Object.keys(environment).filter((variable) => variable.startsWith('FANFARE_') && !known.has(variable))
 }
