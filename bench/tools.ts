@@ -45,12 +45,18 @@ export class Tools {
   }
 
   /** What it costs the yardstick, with so many sockets. */
-  async ofFloor(sessions: number, { messages, window, bytes }: FanoutRun): Promise<FanoutCost> {
+  async ofFloor(sessions: number, run: FanoutRun): Promise<FanoutCost> {
     // It takes a given port only, and says nothing: the next one each time, for it may find the last one still in use.
     const port = this.#port++
     await using floor = new Program(join(this.#folder, 'floor'), [`${port}`], { core: serverCore })
     await listening(port)
-    return await this.#fanout(['--floor', port, floor.pid, messages, window, bytes, sessions])
+    return await this.ofPeer({ port, pid: floor.pid }, sessions, run)
+  }
+
+  /** What it costs a server that speaks as the yardstick does. */
+  async ofPeer({ port, pid }: { port: number; pid: number }, sessions: number, run: FanoutRun): Promise<FanoutCost> {
+    const { messages, window, bytes } = run
+    return await this.#fanout(['--floor', port, pid, messages, window, bytes, sessions])
   }
 
   async #fanout(args: readonly (string | number)[]): Promise<FanoutCost> {

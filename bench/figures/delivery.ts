@@ -20,7 +20,7 @@ interface Sizes {
 }
 
 const sizes: Readonly<Record<Scale, Sizes>> = {
-  full: { members: [2, 10, 100, 1_000, 10_000], windows: [1, 16], repeats: 3, seconds: 0.6 },
+  full: { members: [2, 10, 100, 1_000, 10_000], windows: [1, 16], repeats: 5, seconds: 0.6 },
   quick: { members: [2, 10], windows: [1, 16], repeats: 1, seconds: 0.1 },
 }
 
@@ -112,40 +112,41 @@ async function measureAll(members: number, peers: readonly PeerName[], size: Siz
   return rows
 }
 
-/** The server and the yardstick in C at one size, by turns, both measured by the tools. */
+/** The server and the yardsticks, in C and in Node, at one size, by turns, all measured by the tools. */
 async function measureByTools(tools: Tools, members: number, size: Sizes): Promise<Row[]> {
   await using folder = await DataFolder.make()
   await using server = await Fanfare.start(folder)
+  await using bare = await Peer.start('bare')
   const users = usersOf('m', members)
   const conversation = await server.conversation(users)
   const tokensFile = join(folder.path, 'tokens')
   await writeFile(tokensFile, users.map((user) => `${tokenOf(user)}\n`).join(''))
 
-  const measure = async (subject: 'fanfare' | 'floor', messages: number, window: number): Promise<Timed> => {
+  const subjects = ['fanfare', 'floor', 'bare'] as const
+  const measure = async (subject: (typeof subjects)[number], messages: number, window: number): Promise<Timed> => {
     await settled(server.pid)
     const run = { messages, window, bytes: 300 }
-    const { seconds, ...cost } = await (subject === 'fanfare'
-      ? tools.ofFanfare(server, conversation, tokensFile, run)
-      : tools.ofFloor(members, run))
+    const { seconds, ...cost } = await {
+      fanfare: () => tools.ofFanfare(server, conversation, tokensFile, run),
+      floor: () => tools.ofFloor(members, run),
+      bare: () => tools.ofPeer(bare, members, run),
+    }[subject]()
     return { seconds, cost }
   }
 
   const rows: Row[] = []
   for (const window of size.windows) {
-    const counts = {
-      fanfare: await messagesFor(size, members, window, (messages) => measure('fanfare', messages, window)),
-      floor: await messagesFor(size, members, window, (messages) => measure('floor', messages, window)),
+    const counts = new Map<Subject, number>()
+    for (const subject of subjects) {
+      counts.set(subject, await messagesFor(size, members, window, (messages) => measure(subject, messages, window)))
     }
-    const fanfare: Cost[] = []
-    const floor: Cost[] = []
+    const costs = new Map<Subject, Cost[]>(subjects.map((subject) => [subject, []]))
     for (let repeat = 0; repeat < size.repeats; repeat++) {
-      fanfare.push((await measure('fanfare', counts.fanfare, window)).cost)
-      floor.push((await measure('floor', counts.floor, window)).cost)
+      for (const subject of subjects) {
+        costs.get(subject)!.push((await measure(subject, counts.get(subject)!, window)).cost)
+      }
     }
-    rows.push(
-      { subject: 'fanfare', members, window, costs: fanfare },
-      { subject: 'floor', members, window, costs: floor },
-    )
+    rows.push(...subjects.map((subject) => ({ subject, members, window, costs: costs.get(subject)! })))
   }
   return rows
 }
@@ -193,7 +194,7 @@ function summary(rows: readonly Row[], toolRows: readonly Row[], size: Sizes): M
       'all of its threads) from the first message to the last push that was read, by the number of deliveries; median of ' +
       `${size.repeats} repeats after a warm-up, in brackets the least and the greatest. Everybody takes turns. A ratio is that of one ` +
       'turn. The server is on one core and the load on another. *bare* is `bench/peers/bare.ts`: Node, one write of a prepared frame per ' +
-      'socket and message, and nothing else. *floor* is the same in C, measured as Fanfare beside it by `fanout`. The yardsticks, *ws* ' +
+      'socket and message, and nothing else. *floor* is the same in C. The yardsticks, *ws* ' +
       'and *Socket.IO* store nothing, check nothing and number nothing; Fanfare commits each message to the disk before it delivers.',
     tables: [
       ...(toolRows.length > 0 ? [tableOf('By the tools in C, µs of CPU per delivery', toolRows, 'floor')] : []),
@@ -211,7 +212,14 @@ function tableOf(title: string, rows: readonly Row[], yardstick: Subject): Table
   )
   return {
     title,
-    head: ['members', 'in flight', ...subjects, 'Fanfare: user + system', `Fanfare ÷ ${yardstick}`],
+    head: [
+      'members',
+      'in flight',
+      ...subjects,
+      'Fanfare: user + system',
+      `Fanfare ÷ ${yardstick}`,
+      ...(yardstick === 'floor' ? ['bare ÷ floor'] : []),
+    ],
     rows: cases.map(([members = 0, window = 0]) => {
       const own = costsOf(rows, 'fanfare', members, window)
       return [
@@ -220,6 +228,9 @@ function tableOf(title: string, rows: readonly Row[], yardstick: Subject): Table
         ...subjects.map((subject) => spread(costsOf(rows, subject, members, window).map(({ total }) => total))),
         `${shown(median(own.map(({ user }) => user)))} + ${shown(median(own.map(({ system }) => system)))}`,
         spread(ratios(own, costsOf(rows, yardstick, members, window))),
+        ...(yardstick === 'floor'
+          ? [spread(ratios(costsOf(rows, 'bare', members, window), costsOf(rows, 'floor', members, window)))]
+          : []),
       ]
     }),
   }
