@@ -15,9 +15,9 @@ export interface EntryPublication {
   readonly position: number
   /** The position of the entry before it in its conversation: what has not come by then is missing. 0 where there is none. */
   readonly previous: number
-  /** Null where it concerns one user alone. */
+  /** The conversation that it is of or, where it concerns one user alone, about; null where it is about none. */
   readonly conversation: ConversationId | null
-  /** The version of the conversation's membership as of the entry; 0 where there is no conversation. */
+  /** The version of the conversation's membership as of the entry; 0 where it is of none. */
   readonly version: number
   readonly deliveries: readonly Delivery[]
   /** Typing that this entry ends: its author's, who has sent what he typed, or that of those who left (T2). */

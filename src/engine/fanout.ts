@@ -34,13 +34,18 @@ export interface FanoutRooms {
 }
 
 /** What an entry does on a node besides being pushed. */
-type Effects = Pick<EntryPublication, 'conversation' | 'endsTyping' | 'rotation'>
+type Effects = Pick<EntryPublication, 'position' | 'conversation' | 'endsTyping' | 'rotation'>
 
 export class Fanout {
   readonly #rooms: FanoutRooms
   /** Null where this node is alone: then it knows of every entry, in the order of the log. */
   readonly #follower: Follower | null
   #position: number
+  /**
+   * Where in the log users who are here were told to be out of a conversation. What concerns one of them alone goes by itself, so from
+   * before that place it may come behind it, and then is not told any more (E5).
+   */
+  readonly #departures = new Map<string, number>()
 
   constructor(rooms: FanoutRooms) {
     const { storage, broker, clock, observer } = rooms
@@ -78,7 +83,12 @@ export class Fanout {
     const conversation = place?.conversation ?? null
     const participants =
       conversation && membership ? this.#rooms.memberships.learn(conversation, membership, held) : null
-    const effects = { conversation, endsTyping: typingEnd(entry), rotation: rotation ? { ...rotation, by } : null }
+    const effects = {
+      position,
+      conversation: conversation ?? aboutOf(tellings[0]?.data),
+      endsTyping: typingEnd(entry),
+      rotation: rotation ? { ...rotation, by } : null,
+    }
     const told = tellings.map(({ to, data }) => ({
       users: to === 'participants' ? (participants?.users ?? []) : to,
       event: encodeWithoutCursor(data, place),
@@ -86,7 +96,7 @@ export class Fanout {
     if (!this.#follower) {
       this.#position = position
       this.#begin(effects)
-      for (const { users, event } of told) this.#push(users, event, position, position)
+      for (const { users, event } of told) this.#push(users, event, position, position, !rotation)
       return
     }
     const version = membership?.version ?? 0
@@ -97,7 +107,6 @@ export class Fanout {
     }))
     const publication: EntryPublication = {
       kind: 'entry',
-      position,
       previous: entry.previous,
       version,
       deliveries,
@@ -124,13 +133,14 @@ export class Fanout {
 
   #deliver(entry: EntryPublication): boolean {
     const told: { users: readonly UserId[]; event: string }[] = []
+    const about = entry.version === 0 ? entry.conversation : null
     for (const { recipients, event } of entry.deliveries) {
       const users = this.#usersOf(recipients)
       if (!users) return false
-      told.push({ users, event })
+      told.push({ users: about ? users.filter((user) => !this.#hasLeft(user, about, entry.position)) : users, event })
     }
     this.#begin(entry)
-    for (const { users, event } of told) this.#push(users, event, entry.position, this.position)
+    for (const { users, event } of told) this.#push(users, event, entry.position, this.position, !entry.rotation)
     return true
   }
 
@@ -149,17 +159,26 @@ export class Fanout {
   }
 
   /** Typing (T2) and sessions (U6) that an entry ends go first. */
-  #begin({ conversation, endsTyping, rotation }: Effects): void {
+  #begin({ position, conversation, endsTyping, rotation }: Effects): void {
     const { hub, typing } = this.#rooms
     if (endsTyping) typing.end(endsTyping)
     if (conversation && endsTyping?.left) {
-      for (const user of endsTyping.users) for (const session of hub.sessions(user)) session.departed()
+      for (const [key, leftAt] of this.#departures) if (leftAt <= this.position) this.#departures.delete(key)
+      for (const user of endsTyping.users) {
+        if (this.#follower && hub.has(user)) this.#departures.set(`${user} ${conversation}`, position)
+        for (const session of hub.sessions(user)) session.departed()
+      }
     }
     if (rotation) endSessions(hub.sessions(rotation.user), rotation)
   }
 
-  #push(users: readonly UserId[], event: string, position: number, wholeTo: number): void {
-    this.#rooms.hub.deliver(users, withCursor(event, this.cursorAt(wholeTo)), position)
+  #hasLeft(user: UserId, conversation: ConversationId, position: number): boolean {
+    return (this.#departures.get(`${user} ${conversation}`) ?? 0) > position
+  }
+
+  /** Who listens by the channel's present name may have come before its rotation was heard of here, and is never told of it (U6). */
+  #push(users: readonly UserId[], event: string, position: number, wholeTo: number, toListeners: boolean): void {
+    this.#rooms.hub.deliver(users, withCursor(event, this.cursorAt(wholeTo)), position, toListeners)
   }
 
   /** Tells the users who have sessions here of an entry that did not come, from the log: each what he could see then and may see now. */
@@ -174,13 +193,13 @@ export class Fanout {
     const conversation = place?.conversation ?? null
     for (const { one, found } of read) {
       for (const { data } of found?.events ?? []) {
-        this.#begin({
-          conversation,
-          endsTyping: conversation && typingEndOf(conversation, [one], data),
-          rotation: null,
-        })
-        if (data.record_type === 'user_channel' && channel) this.#endRotated(one, channel)
-        this.#push([one], encodeWithoutCursor(data, place), position, this.position)
+        const about = aboutOf(data)
+        if (about && this.#hasLeft(one, about, position)) continue
+        const endsTyping = conversation && typingEndOf(conversation, [one], data)
+        this.#begin({ position, conversation, endsTyping, rotation: null })
+        const isRotation = data.record_type === 'user_channel'
+        if (isRotation && channel) this.#endRotated(one, channel)
+        this.#push([one], encodeWithoutCursor(data, place), position, this.position, !isRotation)
       }
     }
   }
@@ -195,6 +214,11 @@ export class Fanout {
 
 function topicsOf(told: readonly { readonly users: readonly UserId[] }[]): Topic[] {
   return told.flatMap(({ users }) => users)
+}
+
+/** The conversation that an event of one user alone is about. */
+function aboutOf(data: RecordEvent | undefined): ConversationId | null {
+  return data?.record_type === 'user_conversation' ? data.record.conversation : null
 }
 
 function typingEnd({ place, tellings }: LogEntry): TypingEnd | null {

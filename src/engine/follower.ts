@@ -103,7 +103,8 @@ export class Follower {
       if (this.#awaited > this.#wholeTo) waitMs = soonMs
     } catch (error) {
       waitMs = retryMs
-      this.#node.onFault('reading what other nodes have written', error)
+      // The end closes the storage under it.
+      if (!this.#stopped) this.#node.onFault('reading what other nodes have written', error)
     } finally {
       this.#looking = false
       if (!this.#stopped) this.#cancel = this.#clock.after(waitMs, () => this.look())

@@ -48,12 +48,13 @@ export class Hub {
     return this.#sessions.has(user)
   }
 
-  /** Pushes the frame of the entry at `position` to each recipient's sessions here. */
-  deliver(recipients: readonly UserId[], frame: Frame, position: number): void {
+  /** Pushes the frame of the entry at `position` to each recipient's sessions here, to listeners too or not. */
+  deliver(recipients: readonly UserId[], frame: Frame, position: number, toListeners: boolean): void {
     let pushed = 0
     for (const user of recipients) {
-      const sessions = this.#sessions.get(user)
+      let sessions = this.#sessions.get(user)
       if (!sessions) continue
+      if (!toListeners) sessions = sessions.filter(({ listener }) => !listener)
       pushed += sessions.length
       for (const session of sessions) session.push(frame, position)
     }
