@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Broker } from '../broker/broker.ts'
 import { LocalBroker } from '../broker/local.ts'
 import type { Clock } from '../engine/clock.ts'
 import { type Config, defaultConfig, defaultLimits, type Limits, noRates } from '../engine/config.ts'
@@ -10,12 +11,16 @@ import type { Observer } from '../engine/observer.ts'
 import { Tokens, type TokenTrust } from '../engine/tokens.ts'
 import type { UserId } from '../protocol/ids.ts'
 import { openSqlite } from '../storage/sqlite.ts'
-import type { Storage } from '../storage/storage.ts'
+import type { Storage, StorageLimits, StorageObserver } from '../storage/storage.ts'
 import { FakeClock } from './clock.ts'
 import { SocketPair } from './socket-pair.ts'
 
 export interface TestEngineOptions extends Partial<Omit<Config, 'limits'>> {
   readonly limits?: Partial<Limits>
+  /** Opens the storage at each start; a database of the embedded kind unless given. */
+  readonly openStorage?: (limits: StorageLimits, observer: StorageObserver) => Promise<Storage>
+  /** Makes the broker at each start; the engine is alone unless given. */
+  readonly openBroker?: () => Broker
   /** Stands before the storage at each start. */
   readonly observe?: (storage: Storage) => Storage
   readonly tokens?: (trust: TokenTrust, clock: Clock, onFault: (doing: string, error: unknown) => void) => Tokens
@@ -52,28 +57,41 @@ const trust = { secret: 'token-secret-of-a-test-32-bytes-long', jwksUrl: null, i
 
 /** Starts an engine that ends with its scope: `await using started = await startEngine()`. */
 export async function startEngine(options: TestEngineOptions = {}): Promise<TestEngine> {
-  const { limits, observe = (storage) => storage, tokens = (...given) => new Tokens(...given), ...others } = options
-  const config = { ...defaultConfig, ...others, limits: { ...defaultLimits, ...noRates, ...limits } }
   const folder = await mkdtemp(join(tmpdir(), 'fanfare-'))
+  const {
+    limits,
+    openStorage = (...given) => openSqlite(join(folder, 'fanfare.db'), ...given),
+    openBroker = () => new LocalBroker(),
+    observe = (storage) => storage,
+    tokens = (...given) => new Tokens(...given),
+    ...others
+  } = options
+  const config = { ...defaultConfig, ...others, limits: { ...defaultLimits, ...noRates, ...limits } }
   const faults: unknown[] = []
   let clock = new FakeClock()
   let pairs: SocketPair[] = []
+  let broker: Broker
   const storageLimits = {
     maxParticipants: config.limits.participants,
     maxConversationsPerUser: config.limits.conversationsPerUser,
   }
+  // What a crashed engine still meets is nobody's fault.
+  let life = {}
   const start = async () => {
-    const storage = await openSqlite(join(folder, 'fanfare.db'), storageLimits, {
+    const own = life
+    const faulty = (fault: unknown) => own === life && faults.push(fault)
+    const storage = await openStorage(storageLimits, {
       committed() {},
-      failed: (_operations, reason) => faults.push(reason),
+      failed: (_operations, reason) => faulty(reason),
     })
+    broker = openBroker()
     return Engine.start({
       config,
       clock,
       storage: observe(storage),
-      broker: new LocalBroker(),
-      tokens: tokens(trust, clock, (_doing, error) => faults.push(error)),
-      observer: { ...unobserved, fault: (_doing, error) => faults.push(error) },
+      broker,
+      tokens: tokens(trust, clock, (_doing, error) => faulty(error)),
+      observer: { ...unobserved, fault: (_doing, error) => faulty(error) },
     })
   }
   let engine = await start()
@@ -101,6 +119,8 @@ export async function startEngine(options: TestEngineOptions = {}): Promise<Test
     async crash() {
       for (const pair of pairs) pair.crash()
       pairs = []
+      life = {}
+      await broker.close()
       // The thread of the storage can't be killed, so what it was asked for before the crash is committed, and answered to nobody.
       await engine.storage.close()
       clock = new FakeClock(clock.now())

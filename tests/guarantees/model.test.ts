@@ -31,10 +31,10 @@ test('R2, R3 a cursor that a resume gives for what was before a restart holds', 
     { step: 'cut', by: 1 },
     { step: 'send', by: 0, reach: 'read', place: 0, clientId: 0 },
     { step: 'send', by: 0, reach: 'read', place: 0, clientId: 0 },
-    { step: 'crash' },
-    { step: 'connect', by: 1, cursor: 'last', pick: 0, reach: 'answered' },
+    { step: 'crash', on: 0 },
+    { step: 'connect', by: 1, on: 0, cursor: 'last', pick: 0, reach: 'answered' },
     { step: 'pump', by: 1, up: 1, down: 2 },
-    { step: 'connect', by: 1, cursor: 'last', pick: 0, reach: 'read' },
+    { step: 'connect', by: 1, on: 0, cursor: 'last', pick: 0, reach: 'read' },
   ])
 })
 
@@ -52,7 +52,7 @@ test('T2 that the author types no more is told before his message, also where hi
   await play(roomy, [
     { step: 'watch', by: 0, reach: 'read', place: 0 },
     { step: 'type', by: 2, reach: 'read', place: 0, state: 'begin' },
-    { step: 'connect', by: 2, cursor: 'last', pick: 0, reach: 'read' },
+    { step: 'connect', by: 2, on: 0, cursor: 'last', pick: 0, reach: 'read' },
     { step: 'wait', ms: 1 },
     { step: 'send', by: 2, reach: 'read', place: 0, clientId: 0 },
   ])

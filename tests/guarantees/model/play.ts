@@ -4,12 +4,13 @@ import type { MessageId, UserId } from '../../../src/protocol/ids.ts'
 import type { TypingState } from '../../../src/protocol/typing.ts'
 import { Device } from './device.ts'
 import { reckon } from './reckoning.ts'
+import type { StartServers } from './servers.ts'
 import { anybodys, people, type Settings, type Step } from './steps.ts'
 import { World } from './world.ts'
 
 /** Resolves when all that SPEC.md promises held; else it rejects with what did not, and what led to it. */
-export async function play(settings: Settings, steps: readonly Step[]): Promise<void> {
-  await using world = await World.open(settings)
+export async function play(settings: Settings, steps: readonly Step[], start?: StartServers): Promise<void> {
+  await using world = await World.open(settings, start)
   // The first device of each person is there, and all of them are in one conversation.
   for (const device of world.devices.slice(0, people.length)) world.connect(device, null)
   await world.rest()
@@ -28,7 +29,7 @@ async function take(world: World, step: Step): Promise<void> {
     case 'connect': {
       const device = world.devices[step.by] as Device
       cut(device)
-      world.connect(device, cursorOf(device, step.cursor, step.pick))
+      world.connect(device, cursorOf(device, step.cursor, step.pick), step.on)
       return world.carry(device, step.reach)
     }
     case 'listen':
@@ -46,11 +47,12 @@ async function take(world: World, step: Step): Promise<void> {
     case 'pump all':
       return world.rest()
     case 'wait':
-      world.clock.advance(step.ms)
-      return world.settle()
+      return world.wait(step.ms)
+    case 'disturb':
+      return world.servers.disturb(step.on, step.way, step.how)
     case 'restart':
     case 'crash':
-      return world.restart(step.step)
+      return world.restart(step.on, step.step)
     case 'lag':
       return lag(world, step)
     default:
@@ -153,14 +155,15 @@ function cursorOf({ cursors }: Device, which: 'last' | 'none' | 'earlier', pick:
 
 async function listen(world: World, step: Named<'listen'>): Promise<void> {
   const user = people[step.by] as UserId
-  const current = world.truth.channels.get(user)?.userChannel.name
+  const current = world.truth.channel(user)?.userChannel.name
   if (!current) return
   const names = world.names.filter((known) => known.user === user).map(({ name }) => name)
   if (!names.includes(current)) world.names.push({ user, name: current })
   const listener = world.listeners[step.by] ?? new Device(user, `listener of ${user}`, (what) => world.report(what))
   world.listeners[step.by] = listener
   cut(listener)
-  world.connect(listener, cursorOf(listener, step.cursor, step.pick), step.old ? (names[0] ?? current) : current)
+  const name = step.old ? (names[0] ?? current) : current
+  world.connect(listener, cursorOf(listener, step.cursor, step.pick), step.on, name)
   return world.carry(listener, step.reach)
 }
 

@@ -24,7 +24,7 @@ export async function reckon(world: World): Promise<void> {
 
 /** No one types for ever: every lease has run out, and all who watch were told so (T2, T3). */
 async function requireNobodyTypes(world: World): Promise<void> {
-  world.clock.advance(typingExpiryMs + typingPushIntervalMs)
+  await world.wait(typingExpiryMs + typingPushIntervalMs)
   await world.rest()
   for (const device of world.devices) {
     for (const [conversation, set] of device.typing) {
@@ -38,7 +38,7 @@ async function requireNobodyTypes(world: World): Promise<void> {
 
 async function everybodyComesBack(world: World): Promise<void> {
   for (let attempt = 0; attempt < attempts; attempt++) {
-    world.clock.advance(revocationMs)
+    await world.wait(revocationMs)
     await world.rest()
     const away = world.devices.filter((device) => !device.settled)
     if (away.length === 0) return
@@ -78,16 +78,19 @@ async function compare(world: World, user: (typeof people)[number]): Promise<voi
 
 async function requireNothingLeft(world: World): Promise<void> {
   await world.cutAll()
-  const { engine, clock } = world
-  const left = {
-    sessions: engine.sessions.size,
-    attached: people.reduce((count, user) => count + engine.hub.sessions(user).length, 0),
-    unconnected: engine.unconnected.of('127.0.0.1'),
-    typing: engine.typing.size,
-    queuedBytes: engine.queues.bytes,
-    // One looks after the log.
-    timers: clock.waiting - 1,
+  const { servers } = world
+  for (let server = 0; server < servers.count; server++) {
+    const engine = servers.engine(server)
+    const left = {
+      sessions: engine.sessions.size,
+      attached: people.reduce((count, user) => count + engine.hub.sessions(user).length, 0),
+      unconnected: engine.unconnected.of('127.0.0.1'),
+      typing: engine.typing.size,
+      queuedBytes: engine.queues.bytes,
+      timers: servers.timers(server) - world.idleTimers,
+    }
+    const nothing = { sessions: 0, attached: 0, unconnected: 0, typing: 0, queuedBytes: 0, timers: 0 }
+    if (!isDeepStrictEqual(left, nothing)) world.report(`S something is left of the sessions: ${JSON.stringify(left)}`)
   }
-  const nothing = { sessions: 0, attached: 0, unconnected: 0, typing: 0, queuedBytes: 0, timers: 0 }
-  if (!isDeepStrictEqual(left, nothing)) world.report(`S something is left of the sessions: ${JSON.stringify(left)}`)
+  if (servers.topics > 0) world.report(`S the servers still ask for ${servers.topics} topics`)
 }

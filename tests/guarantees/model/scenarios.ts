@@ -1,6 +1,7 @@
 /** Random scenarios, as many as are asked for, of which each must hold. `model.test.ts` plays a few, `scripts/model-test.ts` any number. */
 import fc from 'fast-check'
 import { play } from './play.ts'
+import type { StartServers } from './servers.ts'
 import { anyStep, type Settings, type Step, settings } from './steps.ts'
 
 const longest = 120
@@ -17,18 +18,20 @@ export interface Wanted {
   readonly path: string
   /** How long a failure is made smaller, and how long there is to find one, in milliseconds. */
   readonly limitMs: number
+  /** Where the servers of each come from; one that is alone unless given. */
+  readonly start?: StartServers
   /** Called after each scenario that held. */
   readonly onHeld?: () => unknown
 }
 
 /** Rejects with the smallest scenario that it has found not to hold: its steps, what went wrong, what led to it, its seed and path. */
-export async function playScenarios({ runs, seed, path, limitMs, onHeld = () => {} }: Wanted): Promise<void> {
+export async function playScenarios({ runs, seed, path, limitMs, start, onHeld = () => {} }: Wanted): Promise<void> {
   const scenario: fc.Arbitrary<Scenario> = fc.record({
     settings,
     steps: fc.array(anyStep, { maxLength: longest, size: 'max' }),
   })
   const property = fc.asyncProperty(scenario, async ({ settings, steps }) => {
-    await play(settings, steps)
+    await play(settings, steps, start)
     onHeld()
   })
   const details = await fc.check(property, {

@@ -28,6 +28,8 @@ const message = fc.nat(anybodys + 2)
 /** One of a few, so that it comes again; 0 is none. */
 const clientId = fc.nat(5)
 const cursor = fc.constantFrom<'last' | 'none' | 'earlier'>('last', 'last', 'last', 'earlier', 'none')
+/** Which server; where there is one it is that, and the names of several go round. */
+const on = fc.nat(2)
 const frames = fc.constantFrom(1, 2, 5, 1_000)
 
 const said = { by: device, reach }
@@ -55,8 +57,8 @@ const weighted = [
   [2, step('rotate', { ...said, revoke: fc.constant(false) })],
   [1, step('rotate', { ...said, revoke: fc.constant(true) })],
 
-  [9, step('connect', { by: device, cursor, pick: fc.nat(20), reach })],
-  [3, step('listen', { by: listener, cursor, pick: fc.nat(20), old: fc.boolean(), reach })],
+  [9, step('connect', { by: device, on, cursor, pick: fc.nat(20), reach })],
+  [3, step('listen', { by: listener, on, cursor, pick: fc.nat(20), old: fc.boolean(), reach })],
   [4, step('cut', { by: device })],
   [1, step('cut listener', { by: listener })],
   [1, step('abandon', { by: device })],
@@ -64,8 +66,10 @@ const weighted = [
   [2, step('pump listener', { by: listener, up: frames, down: frames })],
   [4, step('pump all', {})],
   [4, step('wait', { ms: fc.constantFrom(1, 100, 250, 2_600, 5_000, 30_000, 601_000) })],
-  [1, step('restart', {})],
-  [1, step('crash', {})],
+  // Between servers; to one alone it is nothing.
+  [8, step('disturb', { on, way: fc.constantFrom('in', 'out'), how: fc.constantFrom('late', 'lost') })],
+  [1, step('restart', { on })],
+  [1, step('crash', { on })],
 ] as const
 
 export const anyStep = fc.oneof(

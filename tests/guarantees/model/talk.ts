@@ -24,6 +24,9 @@ export class Talk {
   deleted = false
   /** As they are now, in the order of their creation. */
   readonly messages: Message[] = []
+  /** The position in the log at which each user last came or went. */
+  readonly movedAt = new Map<UserId, number>()
+  readonly #moving = new Set<UserId>()
   readonly #stays = new Map<UserId, Stay[]>()
 
   constructor(id: ConversationId, createdBy: UserId, at: number, title: string | null, metadata: Metadata) {
@@ -80,10 +83,18 @@ export class Talk {
   join(user: UserId, admin: boolean): void {
     const stay = { from: this.lastSeq, to: Number.POSITIVE_INFINITY, admin, lastRead: this.lastSeq }
     this.#stays.set(user, [...this.stays(user), stay])
+    this.#moving.add(user)
   }
 
   leave(user: UserId): void {
     this.#seat(user).to = this.lastSeq
+    this.#moving.add(user)
+  }
+
+  /** Who has come or gone since the last call has done so at this position. */
+  moved(position: number): void {
+    for (const user of this.#moving) this.movedAt.set(user, position)
+    this.#moving.clear()
   }
 
   read(user: UserId, seq: number): void {

@@ -32,23 +32,23 @@ export function trueUsers(truth: Truth) {
 
 export function trueUserChannels(truth: Truth) {
   return {
-    current: channelOf,
+    current: (user: UserId, fresh: NewUserChannel) => told(channelOf(user, fresh)),
 
     admit: (user: UserId, fresh: NewUserChannel, since: LogPlace | null) => ({
-      ...channelOf(user, fresh),
+      ...told(channelOf(user, fresh)),
       resumed: since !== null && since.position >= truth.log.prunedTo,
     }),
 
     admitListener(name: string, since: LogPlace | null) {
-      const channel = [...truth.channels.values()].find(({ userChannel }) => userChannel.name === name)
-      return channel ? { ...channel, resumed: since !== null && since.position >= truth.log.prunedTo } : null
+      const channel = truth.channelNamed(name)
+      return channel ? { ...told(channel), resumed: since !== null && since.position >= truth.log.prunedTo } : null
     },
 
     rotate(act: Act, fresh: NewUserChannel, revoke: boolean) {
       const before = channelOf(act.actor, fresh)
       const rotatedAt = Math.max(act.at, before.rotatedAt + 1)
       const userChannel = { ...before.userChannel, name: fresh.name, rotated_at: timestamp(rotatedAt) }
-      truth.channels.set(act.actor, { userChannel, rotatedAt, revokedAt: revoke ? rotatedAt : before.revokedAt })
+      truth.setChannel(act.actor, { userChannel, rotatedAt, revokedAt: revoke ? rotatedAt : before.revokedAt })
       truth.appendFor(act, null, {
         record_type: 'user_channel',
         event_type: 'update',
@@ -62,10 +62,12 @@ export function trueUserChannels(truth: Truth) {
   /** Made by the first who asks for it. */
   function channelOf(user: UserId, { id, name, at }: NewUserChannel): Channel {
     const userChannel = { id, user, name, rotated_at: timestamp(at) }
-    const channel = truth.channels.get(user) ?? { userChannel, rotatedAt: at, revokedAt: null }
-    truth.channels.set(user, channel)
-    return channel
+    return truth.channel(user) ?? truth.setChannel(user, { userChannel, rotatedAt: at, revokedAt: null })
   }
+}
+
+function told({ since: _, ...channel }: Channel): Omit<Channel, 'since'> {
+  return channel
 }
 
 function nobody(id: UserId): User {

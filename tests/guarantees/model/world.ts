@@ -1,15 +1,22 @@
-/** The whole of a scenario: the real engine on a real database, its clients, and the truth that they are held against. */
+/** The whole of a scenario: real engines on a real database, their clients, and the truth that they are held against. */
 import { Tokens } from '../../../src/engine/tokens.ts'
 import { FanfareError } from '../../../src/protocol/codes.ts'
 import type { ConversationId, UserId } from '../../../src/protocol/ids.ts'
 import type { SocketPair } from '../../../src/testing/socket-pair.ts'
-import { startEngine, type TestEngine } from '../../../src/testing/start-engine.ts'
 import { Device } from './device.ts'
 import { ObservedStorage } from './observed-storage.ts'
+import { oneServer, type Servers, type StartServers } from './servers.ts'
 import { anywhere, deviceCount, people, type Reach, type Settings } from './steps.ts'
 import type { Talk } from './talk.ts'
 import { Truth } from './truth.ts'
 import { Witness } from './witness.ts'
+
+/** What one server has written is told by all within this time, though nothing comes between them (R1). */
+const wholeMs = 1_000
+/** While they come to rest, time goes on in steps of this. */
+const strideMs = 100
+/** A longer wait goes on in steps of a second for so many, so that they hear of each other, and then in one. */
+const watchedSeconds = 3
 
 /** Rounds of pumping after which everything must have come to rest. */
 const roundsToRest = 200
@@ -25,7 +32,7 @@ export class World implements AsyncDisposable {
   readonly #observed: ObservedStorage
   readonly #trace: string[] = []
   readonly #violations: string[] = []
-  #started!: TestEngine
+  #servers!: Servers
   /** Every wire that the server may still hold for open, with its witness. */
   #lines: { pair: SocketPair; witness: Witness }[] = []
   #canaries = 0
@@ -40,9 +47,9 @@ export class World implements AsyncDisposable {
     })
   }
 
-  static async open(settings: Settings): Promise<World> {
+  static async open(settings: Settings, start: StartServers = oneServer): Promise<World> {
     const world = new World(settings)
-    world.#started = await startEngine({
+    world.#servers = await start({
       queueBytes: settings.queueBytes,
       retentionMs: settings.retentionMs,
       listeners: true,
@@ -52,12 +59,12 @@ export class World implements AsyncDisposable {
     return world
   }
 
-  get engine() {
-    return this.#started.engine
+  get servers(): Servers {
+    return this.#servers
   }
 
-  get clock() {
-    return this.#started.clock
+  get #isAlone(): boolean {
+    return this.#servers.count === 1
   }
 
   /** Something is not as it should be: the scenario fails at the end of this step. */
@@ -83,29 +90,30 @@ export class World implements AsyncDisposable {
 
   /** Throws what was reported, with what led to it. */
   requireNoViolation(): void {
-    for (const fault of this.#started.faults) this.#violations.push(`a fault of the server: ${String(fault)}`)
+    for (const fault of this.#servers.faults) this.#violations.push(`a fault of the server: ${String(fault)}`)
     if (this.#violations.length === 0) return
     throw new Error(
       `${this.#violations.slice(0, 3).join('\n')}\n\nwhat led to it:\n${this.#trace.slice(-80).join('\n')}`,
     )
   }
 
-  /** Opens a wire for the device and says connect on it. */
-  connect(device: Device, cursor: string | null, channel: string | null = null): void {
+  /** Opens a wire for the device to a server, its own unless given, and says connect on it. */
+  connect(device: Device, cursor: string | null, on = this.#homeOf(device), channel: string | null = null): void {
     const witness = new Witness(this.truth, {
       user: device.user,
       channel,
       since: cursor,
-      now: () => this.clock.now(),
+      now: () => this.#servers.now(on),
+      known: () => ({ here: this.#wholeTo(on), everywhere: this.#wholeEverywhere() }),
       mayMissTyping: this.settings.queueBytes < 100_000,
       report: (violation) => this.report(`${device.name}: ${violation}`),
     })
-    const pair = this.#started.open('127.0.0.1', (text) => {
-      this.note(`    → ${device.name} ${text.slice(0, 400)}`)
+    const pair = this.#servers.open(on, (text) => {
+      this.note(`    ${this.#isAlone ? '' : `${on % this.#servers.count} `}→ ${device.name} ${text.slice(0, 400)}`)
       witness.sent(text)
     })
     this.#lines.push({ pair, witness })
-    const now = Math.floor(this.clock.now() / 1000)
+    const now = Math.floor(this.#servers.now(on) / 1000)
     const token = JSON.stringify({ user: device.user, issuedAt: now * 1000, expiresAt: (now + 3_600) * 1000 })
     device.connect({ pair, witness }, channel === null ? { token } : { channel }, cursor)
   }
@@ -118,30 +126,85 @@ export class World implements AsyncDisposable {
     await this.settle(reach === 'read' ? [device] : [])
   }
 
-  /** Everything that the server was asked for is done, and these devices read what was sent meanwhile. */
+  /** Everything that the servers were asked for is done, and these devices read what was sent meanwhile. */
   async settle(reading: readonly Device[] = []): Promise<void> {
-    await this.#observed.settled()
+    await this.#done()
     for (const device of reading) {
       device.line?.pair.pumpToPeer()
       device.read()
     }
     for (const { pair } of this.#lines) pair.endTurn()
     // Who has read all may be sent more now.
-    await this.#observed.settled()
+    await this.#done()
     this.#lines = this.#lines.filter(({ pair }) => !pair.ending)
-    for (const { pair, witness } of this.#lines) if (pair.quiet) witness.requireAllTold()
+    // Among others a server may have yet to hear of it.
+    if (this.#isAlone) for (const { pair, witness } of this.#lines) if (pair.quiet) witness.requireAllTold()
   }
 
-  /** Pumps all wires of devices and listeners until nothing moves any more. */
+  /** Pumps all wires of devices and listeners until nothing moves any more, and all servers have told all. */
   async rest(): Promise<void> {
+    this.#servers.mend()
+    for (let waitedMs = 0; ; waitedMs += strideMs) {
+      if (!(await this.#comesToRest())) return this.report('the engine does not come to rest')
+      const isWhole = this.#wholeEverywhere() >= this.truth.log.position
+      const quiet = this.#lines.filter(({ pair }) => pair.quiet)
+      if (this.#isAlone || (isWhole && quiet.every(({ witness }) => witness.lacking === null))) return
+      if (waitedMs >= wholeMs) {
+        if (!isWhole) this.report('R1 a server has not heard of the whole log')
+        for (const { witness } of quiet) witness.requireAllTold()
+        return
+      }
+      this.#servers.advance(strideMs)
+    }
+  }
+
+  /** Time goes on, and what comes of it is done. */
+  async wait(ms: number): Promise<void> {
+    if (this.#isAlone) {
+      this.#servers.advance(ms)
+      return this.settle()
+    }
+    let left = ms
+    for (let seconds = 0; left >= 1_000 && seconds < watchedSeconds; seconds++) {
+      const before = this.truth.log.position
+      this.#servers.advance(1_000)
+      left -= 1_000
+      await this.settle()
+      if (this.#wholeEverywhere() < before) this.report('R1 a server has not heard of the log for a second')
+      this.#servers.mend()
+    }
+    this.#servers.advance(left)
+    return this.settle()
+  }
+
+  async #comesToRest(): Promise<boolean> {
     const everybody = [...this.devices, ...this.listeners].filter((device) => device !== undefined)
     for (let round = 0; round < roundsToRest; round++) {
       const moving = everybody.filter((device) => device.line && !device.line.pair.quiet)
       for (const device of moving) device.line?.pair.pumpToServer()
       await this.settle(moving)
-      if (moving.length === 0) return
+      if (moving.length === 0) return true
     }
-    this.report('the engine does not come to rest')
+    return false
+  }
+
+  async #done(): Promise<void> {
+    do await this.#observed.settled()
+    while (await this.#servers.carry())
+  }
+
+  /** How far the server says that it has heard of the log; all of it, where it is alone. */
+  #wholeTo(server: number): number {
+    return this.#isAlone ? Number.POSITIVE_INFINITY : this.#servers.engine(server).fanout.position
+  }
+
+  #wholeEverywhere(): number {
+    return Math.min(...Array.from({ length: this.#servers.count }, (_, server) => this.#wholeTo(server)))
+  }
+
+  #homeOf(device: Device): number {
+    const index = this.devices.indexOf(device)
+    return index < 0 ? this.listeners.indexOf(device) : index
   }
 
   /** Cuts every wire, those too that nobody reads any more. */
@@ -152,13 +215,18 @@ export class World implements AsyncDisposable {
     await this.settle()
   }
 
-  async restart(how: 'restart' | 'crash'): Promise<void> {
-    await this.#started[how]()
-    if (how === 'restart' && this.clock.waiting !== 1)
-      this.report(`${this.clock.waiting - 1} timers outlive the engine`)
+  async restart(server: number, how: 'restart' | 'crash'): Promise<void> {
+    await this.#servers.restart(server, how)
+    const left = this.#servers.timers(server) - this.idleTimers
+    if (how === 'restart' && left !== 0) this.report(`${left} timers outlive the engine`)
     for (const device of this.devices) device.read()
     for (const device of this.listeners) device?.read()
     await this.settle()
+  }
+
+  /** Timers of a server with nobody on it: one looks after the log, and among others one looks for what they have written. */
+  get idleTimers(): number {
+    return this.#isAlone ? 1 : 2
   }
 
   /** The conversation at a step's `place`, seen from the user's side; null where there is none. */
@@ -174,7 +242,7 @@ export class World implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#started[Symbol.asyncDispose]()
+    await this.#servers[Symbol.asyncDispose]()
   }
 }
 
