@@ -30,9 +30,14 @@ const random = new Random(seed)
 let bad = 0
 await using cluster = await startCluster(3)
 for (let number = 1; number <= count; number++) {
-  const { what, happen } = random.pick(faults)
+  const { what, complaints, happen } = random.pick(faults)
   const fault = () => happen(cluster, random, freezeMs)
-  const { problems, messages, secondsToWhole } = await underLoad(cluster.nodes, seed + 1_000 * number, fault)
+  const { problems, messages, secondsToWhole } = await underLoad(
+    cluster.nodes,
+    seed + 1_000 * number,
+    fault,
+    complaints,
+  )
   console.log(`${number}: ${what}; ${messages} messages, whole after ${secondsToWhole.toFixed(1)} s`)
   for (const problem of problems) console.error(problem)
   bad += problems.length

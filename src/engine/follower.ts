@@ -3,6 +3,7 @@
  * node hands them to its sessions in the order of each conversation, and reads from the log what has not come.
  */
 import type { EntryPublication } from '../broker/broker.ts'
+import { FanfareError } from '../protocol/codes.ts'
 import type { EventStorage, FollowedEntry } from '../storage/storage.ts'
 import type { Clock } from './clock.ts'
 
@@ -103,8 +104,8 @@ export class Follower {
       if (this.#awaited > this.#wholeTo) waitMs = soonMs
     } catch (error) {
       waitMs = retryMs
-      // The end closes the storage under it.
-      if (!this.#stopped) this.#node.onFault('reading what other nodes have written', error)
+      // Where storage can do nothing now it has told the operator itself.
+      if (!(error instanceof FanfareError)) this.#node.onFault('reading what other nodes have written', error)
     } finally {
       this.#looking = false
       if (!this.#stopped) this.#cancel = this.#clock.after(waitMs, () => this.look())

@@ -16,6 +16,8 @@ export interface Ending {
 export interface RunningCommand extends AsyncDisposable {
   readonly process: ChildProcess
   readonly ended: Promise<Ending>
+  /** All that it has said so far. */
+  said(): Omit<Ending, 'code'>
   /** The first line of standard output that contains `text`. Rejects, with all that was said, where the process ends without one. */
   line(text: string): Promise<string>
 }
@@ -75,6 +77,7 @@ export function startNode(
   return {
     process: child,
     ended,
+    said: () => ({ stdout, stderr }),
     line(text) {
       return new Promise((resolve, reject) => {
         const look = () => {

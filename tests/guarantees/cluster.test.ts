@@ -1,5 +1,5 @@
 /** Three nodes as an operator runs them: what one says holds on all, and no fault of one part loses, doubles or turns around anything. */
-import { afterAll, beforeAll, describe, expect } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
 import type { UserId } from '../../src/protocol/ids.ts'
 import { natsTest } from '../../src/testing/nats.ts'
 import { Random, seedOfTest } from '../../src/testing/random.ts'
@@ -8,15 +8,15 @@ import { codeOf, messageOf, say } from '../chat/stage.ts'
 import { withoutPostgres } from '../storage/postgres-database.ts'
 import { type Cluster, type ClusterNode, startCluster } from './cluster/cluster.ts'
 import { faults } from './cluster/faults.ts'
-import { underLoad } from './cluster/load.ts'
+import { underLoad, unexpected } from './cluster/load.ts'
 import { call } from './server-process.ts'
 
 /** So long nodes may take to hear of what closes or ends something. */
 const soonMs = 1_000
 /** So long clients may take to have everything, once all parts run again. */
 const wholeSeconds = 10
-/** Longer than PostgreSQL lets a transaction of a node stand open in which nothing goes on, and the locks that it has. */
-const freezeMs = 6_000
+/** Much longer than PostgreSQL lets a transaction of a node stand open in which nothing goes on, and the locks that it has. */
+const freezeMs = 20_000
 
 /** Users of one test's own. */
 function strangers(): readonly [UserId, UserId, UserId] {
@@ -59,6 +59,9 @@ describe.skipIf(withoutPostgres)('a cluster of three', () => {
     cluster = await startCluster(3)
     nodes = cluster.nodes as unknown as typeof nodes
   }, 120_000)
+  afterEach(() => {
+    expect(unexpected(nodes)).toEqual([])
+  })
   afterAll(async () => {
     await cluster?.[Symbol.asyncDispose]()
   })
@@ -226,13 +229,13 @@ describe.skipIf(withoutPostgres)('a cluster of three', () => {
     },
   )
 
-  for (const { what, happen } of faults) {
+  for (const { what, complaints, happen } of faults) {
     natsTest(
       `M3, E3, R2, R3, C6 nothing that was acknowledged is lost, doubled or out of order while ${what}`,
       async () => {
         const seed = seedOfTest()
         const fault = () => happen(cluster, new Random(seed), freezeMs)
-        const { problems, secondsToWhole } = await underLoad(nodes, seed, fault)
+        const { problems, secondsToWhole } = await underLoad(nodes, seed, fault, complaints)
         expect(problems).toEqual([])
         expect(secondsToWhole).toBeLessThan(wholeSeconds)
       },

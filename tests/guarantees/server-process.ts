@@ -5,7 +5,7 @@ import { SignJWT } from 'jose'
 import type { ErrorBody } from '../../src/protocol/codes.ts'
 import type { Args, CommandName, Result } from '../../src/protocol/commands.ts'
 import type { UserId } from '../../src/protocol/ids.ts'
-import { bin, type Ending, type RunningCommand, startNode } from '../cli/command.ts'
+import { bin, type Ending, linesOf, type RunningCommand, startNode } from '../cli/command.ts'
 
 const apiKey = 'api-key-of-a-test'
 const tokenSecret = 'token-secret-of-a-test-32-bytes-long'
@@ -43,6 +43,13 @@ export class ServerProcess implements AsyncDisposable {
 
   get pid(): number {
     return this.#command.process.pid as number
+  }
+
+  /** What its operator must look at: the log's lines of errors so far, and whatever else went to standard error. */
+  get complaints(): string[] {
+    const { stdout, stderr } = this.#command.said()
+    const errors = linesOf(stdout).log.filter(({ level }) => !['debug', 'info', 'warn'].includes(String(level)))
+    return [...errors.map((line) => JSON.stringify(line)), ...stderr.split('\n').filter((line) => line !== '')]
   }
 
   /** Does a command over HTTP as `user`. Rejects where there is no answer. */

@@ -16,6 +16,9 @@ export class ClusterNode implements Reached, AsyncDisposable {
   readonly url: string
   readonly #spawn: () => ServerProcess
   #server: ServerProcess | null = null
+  /** What the processes that were killed complained of, and how much of all was looked at. */
+  #complaints: string[] = []
+  #seen = 0
 
   constructor(port: number, line: TcpProxy, spawn: () => ServerProcess) {
     this.url = `http://127.0.0.1:${port}`
@@ -41,8 +44,17 @@ export class ClusterNode implements Reached, AsyncDisposable {
     return this.server.must(user, command, args)
   }
 
+  /** What its operator had to look at since this was asked last. */
+  complaints(): string[] {
+    const all = [...this.#complaints, ...(this.#server?.complaints ?? [])]
+    const unseen = all.slice(this.#seen)
+    this.#seen = all.length
+    return unseen
+  }
+
   /** Resolves when it listens. */
   async start(): Promise<void> {
+    this.#complaints.push(...(this.#server?.complaints ?? []))
     this.#server = this.#spawn()
     await this.#server.listening
   }

@@ -15,6 +15,12 @@ const patienceMs = 40_000
 /** Work of so many messages goes before a fault, and comes after it. */
 const messagesAround = 40
 
+/** What a node may tell its operator of a fault as an error. */
+export interface Complaint {
+  readonly says: RegExp
+  readonly because: string
+}
+
 export interface Reckoning {
   /** What was otherwise than it must be; nothing, it is hoped. */
   readonly problems: readonly string[]
@@ -23,11 +29,15 @@ export interface Reckoning {
   readonly secondsToWhole: number
 }
 
-/** Does `fault`, which resolves when it is repaired, while an author and a reader of each node, and others of all, go on. */
+/**
+ * Does `fault`, which resolves when it is repaired, while an author and a reader of each node, and others of all, go on. What nodes complain
+ * of meanwhile is a problem too, but for what is `expected`.
+ */
 export async function underLoad(
   nodes: readonly ClusterNode[],
   seed: number,
   fault: () => Promise<void>,
+  expected: readonly Complaint[],
 ): Promise<Reckoning> {
   using stack = new DisposableStack()
   const run = crypto.randomUUID().slice(0, 8)
@@ -70,7 +80,14 @@ export async function underLoad(
   for (const id of found.keys()) histories.set(id, await readHistory(node.server, witness, id))
   await until(() => chats.every((chat) => hasAll(chat, histories)))
   const secondsToWhole = (performance.now() - repairedAt) / 1_000
-  return { problems: verdict(rooms, found, histories, authors, chats), messages: acknowledged(), secondsToWhole }
+  const problems = [...verdict(rooms, found, histories, authors, chats), ...unexpected(nodes, expected)]
+  return { problems, messages: acknowledged(), secondsToWhole }
+}
+
+/** What nodes have complained of since this was asked last, but for what is `expected`. */
+export function unexpected(nodes: readonly ClusterNode[], expected: readonly Complaint[] = []): string[] {
+  const complaints = nodes.flatMap((node) => node.complaints().map((line) => `${node.url} complained: ${line}`))
+  return complaints.filter((line) => !expected.some(({ says }) => says.test(line)))
 }
 
 /** Stands in for a name with several addresses, or for a load balancer: each attempt to connect goes to the next node. */

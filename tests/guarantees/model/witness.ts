@@ -24,8 +24,6 @@ export interface Watched {
    * Infinite for one that is alone, which knows all.
    */
   readonly known: () => { readonly here: number; readonly everywhere: number }
-  /** Whether its queue may grow so long that it is not told of typing any more (S6). */
-  readonly mayMissTyping: boolean
   /** Told of each frame that ought not to have been sent. */
   readonly report: (violation: string) => void
 }
@@ -45,6 +43,8 @@ export class Witness {
   /** Conversations that its user was told to be out of, and messages that he was told to be deleted. */
   readonly #out = new Set<ConversationId>()
   readonly #deleted = new Set<MessageId>()
+  /** Whether so much has waited for it once that it may not have been told of typing (S6). */
+  #mayMissTyping = false
   /** The rotation of its user's channel that it has come after, or has asked for. */
   #rotatedAt = 0
 
@@ -55,6 +55,14 @@ export class Witness {
 
   asked(id: number, command: string, args: Record<string, unknown>): void {
     this.#asked.set(id, { command, args, text: JSON.stringify(args) })
+  }
+
+  get mayMissTyping(): boolean {
+    return this.#mayMissTyping
+  }
+
+  fellBehind(): void {
+    this.#mayMissTyping = true
   }
 
   sent(text: string): void {
@@ -212,7 +220,7 @@ export class Witness {
     const typing = this.#toldOf(message.conversation)?.[message.created_by]
     if (
       event === 'create' &&
-      !this.#watched.mayMissTyping &&
+      !this.#mayMissTyping &&
       typing &&
       typing.event !== 'finished' &&
       typing.at < message.created_at

@@ -105,10 +105,10 @@ export class World implements AsyncDisposable {
       since: cursor,
       now: () => this.#servers.now(on),
       known: () => ({ here: this.#wholeTo(on), everywhere: this.#wholeEverywhere() }),
-      mayMissTyping: this.settings.queueBytes < 100_000,
       report: (violation) => this.report(`${device.name}: ${violation}`),
     })
     const pair = this.#servers.open(on, (text) => {
+      if (this.#isBehind(pair)) witness.fellBehind()
       this.note(`    ${this.#isAlone ? '' : `${on % this.#servers.count} `}→ ${device.name} ${text.slice(0, 400)}`)
       witness.sent(text)
     })
@@ -116,6 +116,11 @@ export class World implements AsyncDisposable {
     const now = Math.floor(this.#servers.now(on) / 1000)
     const token = JSON.stringify({ user: device.user, issuedAt: now * 1000, expiresAt: (now + 3_600) * 1000 })
     device.connect({ pair, witness }, channel === null ? { token } : { channel }, cursor)
+  }
+
+  /** Whether so much waits for the peer that it is not told of typing (S6). */
+  #isBehind(pair: SocketPair): boolean {
+    return pair.bufferedBytes > this.settings.queueBytes / 2
   }
 
   /** Takes what the device has said, and what comes of it, as far as `reach` says. */
@@ -129,6 +134,7 @@ export class World implements AsyncDisposable {
   /** Everything that the servers were asked for is done, and these devices read what was sent meanwhile. */
   async settle(reading: readonly Device[] = []): Promise<void> {
     await this.#done()
+    for (const { pair, witness } of this.#lines) if (this.#isBehind(pair)) witness.fellBehind()
     for (const device of reading) {
       device.line?.pair.pumpToPeer()
       device.read()
