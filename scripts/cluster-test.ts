@@ -9,6 +9,7 @@ import { Random } from '../src/testing/random.ts'
 import { startCluster } from '../tests/guarantees/cluster/cluster.ts'
 import { faults } from '../tests/guarantees/cluster/faults.ts'
 import { underLoad } from '../tests/guarantees/cluster/load.ts'
+import { unheard } from '../tests/guarantees/cluster/room.ts'
 
 const { values } = parseArgs({
   options: {
@@ -39,8 +40,9 @@ for (let number = 1; number <= count; number++) {
     complaints,
   )
   console.log(`${number}: ${what}; ${messages} messages, whole after ${secondsToWhole.toFixed(1)} s`)
-  for (const problem of problems) console.error(problem)
-  bad += problems.length
+  const found = [...problems, ...(await unheard(cluster.nodes, 10_000))]
+  for (const problem of found) console.error(problem)
+  bad += found.length
 }
 console.log(bad === 0 ? 'Nothing was lost, doubled or out of order' : `${bad} problems`)
 process.exitCode = bad === 0 ? 0 : 1

@@ -9,6 +9,7 @@ import { withoutPostgres } from '../storage/postgres-database.ts'
 import { type Cluster, type ClusterNode, startCluster } from './cluster/cluster.ts'
 import { faults } from './cluster/faults.ts'
 import { underLoad, unexpected } from './cluster/load.ts'
+import { openRoom, strangers, unheard } from './cluster/room.ts'
 import { call } from './server-process.ts'
 
 /** So long nodes may take to hear of what closes or ends something. */
@@ -17,29 +18,6 @@ const soonMs = 1_000
 const wholeSeconds = 10
 /** Much longer than PostgreSQL lets a transaction of a node stand open in which nothing goes on, and the locks that it has. */
 const freezeMs = 20_000
-
-/** Users of one test's own. */
-function strangers(): readonly [UserId, UserId, UserId] {
-  const of = (name: string): UserId => `user/${name}-${crypto.randomUUID().slice(0, 8)}`
-  return [of('alice'), of('bob'), of('carol')]
-}
-
-/** A session on each node, of a user of its own, and a conversation of all, which each has been told of. */
-async function openRoom(nodes: readonly ClusterNode[]) {
-  const stack = new AsyncDisposableStack()
-  const users = strangers()
-  const sessions: RawSession[] = []
-  for (const [index, node] of nodes.entries()) sessions.push(stack.use(await connect(node, users[index] as UserId)))
-  const [host] = sessions as [RawSession]
-  const { conversation } = await host.command('create_conversation', { participants: [...users] })
-  for (const session of sessions) await session.next()
-  return {
-    users,
-    sessions: sessions as [RawSession, RawSession, RawSession],
-    conversation: conversation.id,
-    [Symbol.asyncDispose]: () => stack.disposeAsync(),
-  }
-}
 
 /** What it took, in milliseconds. */
 async function timed(work: Promise<unknown>): Promise<number> {
@@ -229,6 +207,28 @@ describe.skipIf(withoutPostgres)('a cluster of three', () => {
     },
   )
 
+  natsTest(
+    'M3, E3, R1 while NATS is away what is sent is stored, told where it was taken at once, and by the other nodes soon',
+    async () => {
+      await using room = await openRoom(nodes)
+      const { conversation, sessions } = room
+      await cluster.nats.stop()
+      await using stack = new AsyncDisposableStack()
+      stack.defer(() => cluster.nats.start())
+      for (const [writer, session] of sessions.entries()) {
+        const body = `alone ${writer}`
+        expect(await timed(say(session, conversation, body))).toBeLessThan(soonMs)
+        expect(await timed(nextBody(session, body))).toBeLessThan(soonMs)
+        const others = sessions.filter((other) => other !== session)
+        // Each looks into the log every second.
+        expect(await timed(Promise.all(others.map((other) => nextBody(other, body))))).toBeLessThan(2 * soonMs)
+      }
+      await stack.disposeAsync()
+      expect(await unheard(nodes, wholeSeconds * 1_000)).toEqual([])
+    },
+    60_000,
+  )
+
   for (const { what, complaints, happen } of faults) {
     natsTest(
       `M3, E3, R2, R3, C6 nothing that was acknowledged is lost, doubled or out of order while ${what}`,
@@ -238,6 +238,7 @@ describe.skipIf(withoutPostgres)('a cluster of three', () => {
         const { problems, secondsToWhole } = await underLoad(nodes, seed, fault, complaints)
         expect(problems).toEqual([])
         expect(secondsToWhole).toBeLessThan(wholeSeconds)
+        expect(await unheard(nodes, wholeSeconds * 1_000)).toEqual([])
       },
       120_000,
     )
