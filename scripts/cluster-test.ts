@@ -9,7 +9,7 @@ import { Random } from '../src/testing/random.ts'
 import { startCluster } from '../tests/guarantees/cluster/cluster.ts'
 import { faults } from '../tests/guarantees/cluster/faults.ts'
 import { underLoad } from '../tests/guarantees/cluster/load.ts'
-import { unheard } from '../tests/guarantees/cluster/room.ts'
+import { openHearing } from '../tests/guarantees/cluster/room.ts'
 
 const { values } = parseArgs({
   options: {
@@ -32,6 +32,7 @@ let bad = 0
 await using cluster = await startCluster(3)
 for (let number = 1; number <= count; number++) {
   const { what, complaints, happen } = random.pick(faults)
+  await using hearing = await openHearing(cluster.nodes)
   const fault = () => happen(cluster, random, freezeMs)
   const { problems, messages, secondsToWhole } = await underLoad(
     cluster.nodes,
@@ -40,7 +41,7 @@ for (let number = 1; number <= count; number++) {
     complaints,
   )
   console.log(`${number}: ${what}; ${messages} messages, whole after ${secondsToWhole.toFixed(1)} s`)
-  const found = [...problems, ...(await unheard(cluster.nodes, 10_000))]
+  const found = [...problems, ...(await hearing.unheard(10_000))]
   for (const problem of found) console.error(problem)
   bad += found.length
 }

@@ -9,7 +9,7 @@ import { withoutPostgres } from '../storage/postgres-database.ts'
 import { type Cluster, type ClusterNode, startCluster } from './cluster/cluster.ts'
 import { faults } from './cluster/faults.ts'
 import { underLoad, unexpected } from './cluster/load.ts'
-import { openRoom, strangers, unheard } from './cluster/room.ts'
+import { openHearing, openRoom, strangers } from './cluster/room.ts'
 import { call } from './server-process.ts'
 
 /** So long nodes may take to hear of what closes or ends something. */
@@ -211,6 +211,7 @@ describe.skipIf(withoutPostgres)('a cluster of three', () => {
     'M3, E3, R1 while NATS is away what is sent is stored, told where it was taken at once, and by the other nodes soon',
     async () => {
       await using room = await openRoom(nodes)
+      await using hearing = await openHearing(nodes)
       const { conversation, sessions } = room
       await cluster.nats.stop()
       await using stack = new AsyncDisposableStack()
@@ -224,7 +225,7 @@ describe.skipIf(withoutPostgres)('a cluster of three', () => {
         expect(await timed(Promise.all(others.map((other) => nextBody(other, body))))).toBeLessThan(2 * soonMs)
       }
       await stack.disposeAsync()
-      expect(await unheard(nodes, wholeSeconds * 1_000)).toEqual([])
+      expect(await hearing.unheard(wholeSeconds * 1_000)).toEqual([])
     },
     60_000,
   )
@@ -234,11 +235,12 @@ describe.skipIf(withoutPostgres)('a cluster of three', () => {
       `M3, E3, R2, R3, C6 nothing that was acknowledged is lost, doubled or out of order while ${what}`,
       async () => {
         const seed = seedOfTest()
+        await using hearing = await openHearing(nodes)
         const fault = () => happen(cluster, new Random(seed), freezeMs)
         const { problems, secondsToWhole } = await underLoad(nodes, seed, fault, complaints)
         expect(problems).toEqual([])
         expect(secondsToWhole).toBeLessThan(wholeSeconds)
-        expect(await unheard(nodes, wholeSeconds * 1_000)).toEqual([])
+        expect(await hearing.unheard(wholeSeconds * 1_000)).toEqual([])
       },
       120_000,
     )

@@ -30,30 +30,55 @@ export async function openRoom(nodes: readonly ClusterNode[]) {
   }
 }
 
-/**
- * Says which nodes are not heard by all others within that time. It goes by typing, which is never stored: all else comes by the log too, a
- * little later, and would not tell that the broker carries nothing.
- */
-export async function unheard(nodes: readonly ClusterNode[], withinMs: number): Promise<string[]> {
-  await using room = await openRoom(nodes)
-  const { conversation, sessions, users } = room
-  for (const session of sessions) await session.command('subscribe_typing', { conversation })
-  const problems: string[] = []
-  for (const [index, typist] of sessions.entries()) {
-    const user = users[index] as UserId
-    let waitedFor = sessions.length - 1
-    const seen = sessions
-      .filter((session) => session !== typist)
-      .map(async (session) => {
-        await session.nextTyping(({ data }) => data[conversation]?.[user]?.event === 'begin')
-        waitedFor--
-      })
-    const all = Promise.all(seen).catch(() => {})
-    for (const end = performance.now() + withinMs; waitedFor > 0 && performance.now() < end; ) {
-      await typist.command('typing', { conversation, event: 'begin' })
-      await Promise.race([all, pause(sayAgainMs)])
-    }
-    if (waitedFor > 0) problems.push(`${nodes[index]?.url} is not heard by ${waitedFor} others`)
+/** Nodes that are watched through a fault, by sessions of before it. */
+export interface Hearing extends AsyncDisposable {
+  /**
+   * Says which nodes are not heard by all others within that time. It goes by typing, which is never stored: all else comes by the log
+   * too, a little later, and would not tell that the broker carries nothing.
+   */
+  unheard(withinMs: number): Promise<string[]>
+}
+
+export async function openHearing(nodes: readonly ClusterNode[]): Promise<Hearing> {
+  const room = await openRoom(nodes)
+  const { conversation, users } = room
+  const watch = async (session: RawSession) => {
+    const watching = { session, ended: false }
+    void session.closed.then(() => {
+      watching.ended = true
+    })
+    await session.command('subscribe_typing', { conversation })
+    return watching
   }
-  return problems
+  const watching = await Promise.all(room.sessions.map(watch))
+  const stack = new AsyncDisposableStack()
+  stack.use(room)
+  return {
+    async unheard(withinMs) {
+      for (const [index, { ended }] of watching.entries()) {
+        if (!ended) continue
+        const session = await connect(nodes[index] as ClusterNode, users[index] as UserId)
+        watching[index] = await watch(stack.use(session))
+      }
+      const problems: string[] = []
+      for (const [index, { session: typist }] of watching.entries()) {
+        const user = users[index] as UserId
+        let waitedFor = watching.length - 1
+        const seen = watching
+          .filter(({ session }) => session !== typist)
+          .map(async ({ session }) => {
+            await session.nextTyping(({ data }) => data[conversation]?.[user]?.event === 'begin')
+            waitedFor--
+          })
+        const all = Promise.all(seen).catch(() => {})
+        for (const end = performance.now() + withinMs; waitedFor > 0 && performance.now() < end; ) {
+          await typist.command('typing', { conversation, event: 'begin' })
+          await Promise.race([all, pause(sayAgainMs)])
+        }
+        if (waitedFor > 0) problems.push(`${nodes[index]?.url} is not heard by ${waitedFor} others`)
+      }
+      return problems
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  }
 }
