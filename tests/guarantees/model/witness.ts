@@ -246,15 +246,15 @@ export class Witness {
   }
 
   /**
-   * Whether he has gone, and everybody knows it. Among several nodes what was typed before may be told late, by a broker that is late with
-   * its end too.
+   * Whether he has gone, and everybody knows it. Among several nodes what was typed before, or on one that had a second to hear of it, may
+   * be told late, by a broker that is late with its end too.
    */
   #hasLongLeft(typist: UserId, conversation: ConversationId, typedAt: string): boolean {
     const talk = this.#truth.talks.get(conversation)
     if (talk?.stay(typist)) return false
     const movedAt = talk?.movedAt.get(typist) ?? 0
     const left = this.#truth.log.entries.find(({ position }) => position === movedAt)
-    return this.#isAlone || (movedAt <= this.#watched.known().everywhere && Date.parse(typedAt) > (left?.at ?? 0))
+    return this.#isAlone || (movedAt <= this.#watched.known().everywhere && Date.parse(typedAt) > (left?.at ?? 0) + 1_000)
   }
 
   #watches(conversation: ConversationId, set: TypingSet): void {
