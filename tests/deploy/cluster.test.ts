@@ -1,7 +1,11 @@
-/** Several servers on one PostgreSQL behind the reverse proxies of deploy/, which send anybody anywhere. */
-import { describe, expect } from 'vitest'
+/** Several servers on one PostgreSQL, be it that NATS carries between them, behind the reverse proxies of deploy/, which send anybody anywhere. */
+import { once } from 'node:events'
+import { describe, expect, vi } from 'vitest'
+import { WebSocket } from 'ws'
+import { startNats } from '../../src/testing/nats.ts'
 import { connect, open } from '../../src/testing/raw-session.ts'
 import { startServer } from '../../src/testing/start-server.ts'
+import { run } from '../house/run.ts'
 import { PostgresDatabase, postgresOfFile, withoutPostgres } from '../storage/postgres-database.ts'
 import { startProxy, testsBehind } from './proxies.ts'
 
@@ -9,6 +13,7 @@ const trusting = { rejectUnauthorized: false }
 
 describe.skipIf(withoutPostgres).each(['nginx', 'haproxy'] as const)('two servers behind %s', (name) => {
   const proxyTest = testsBehind(name)
+  const curlTest = testsBehind(name, 'curl', 'nats-server')
   const postgres = postgresOfFile()
 
   proxyTest(
@@ -44,4 +49,48 @@ describe.skipIf(withoutPostgres).each(['nginx', 'haproxy'] as const)('two server
       await again.next(({ data }) => data.record_type === 'message' && data.record.body === 'Hello')
     },
   )
+
+  curlTest(`W1, W4, W7 behind ${name} what curl asks of one server a WebSocket hears at the other`, async () => {
+    await using nats = await startNats()
+    await using database = await PostgresDatabase.create(postgres())
+    const options = { databaseUrl: database.url, brokerUrl: nats.url, trustedProxies: ['127.0.0.1'] }
+    await using one = await startServer(options)
+    await using other = await startServer(options)
+    await using proxy = await startProxy(name, one, other)
+    const curl = async (command: string, args: object) => {
+      const token = await one.token('alice')
+      const { exitCode, output } = await run('curl', [
+        ...['--silent', '--insecure', '--header', `Authorization: Bearer ${token}`],
+        ...['--data', JSON.stringify(args), `${proxy.url}/v2/${command}`],
+      ])
+      expect(exitCode).toBe(0)
+      return JSON.parse(output).result
+    }
+
+    const token = await one.token('bob')
+    const heard = await Promise.all(
+      Array.from({ length: 4 }, async () => {
+        const socket = new WebSocket(proxy.reached.socketUrl, trusting)
+        const frames: { event?: string; result?: object; data?: { record: { body?: string } } }[] = []
+        socket.on('message', (data) => frames.push(JSON.parse(String(data))))
+        await once(socket, 'open')
+        socket.send(JSON.stringify({ id: 1, command: 'connect', args: { token } }))
+        await vi.waitFor(() => expect(frames).toHaveLength(1))
+        return { socket, frames }
+      }),
+    )
+    for (const server of [one, other]) {
+      expect(server.logged.filter(({ event }) => event === 'session_connected').length).toBeGreaterThan(0)
+    }
+    const { conversation } = await curl('create_conversation', { participants: ['user/bob'] })
+    const bodies = ['one', 'two', 'three', 'four']
+    for (const body of bodies) await curl('create_message', { conversation: conversation.id, body })
+    for (const { socket, frames } of heard) {
+      await vi.waitFor(() => expect(frames).toHaveLength(6))
+      expect(frames.slice(2).map(({ event, data }) => [event, data?.record.body])).toEqual(
+        bodies.map((body) => ['create', body]),
+      )
+      socket.terminate()
+    }
+  })
 })

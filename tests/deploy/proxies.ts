@@ -17,9 +17,11 @@ import { makeCertificate } from '../operator/certificates.ts'
 
 export type ProxyName = 'nginx' | 'haproxy'
 
+/** Debian's packages of the programs that tests run. */
+const packages = { nginx: 'nginx-light', haproxy: 'haproxy', curl: 'curl', 'nats-server': 'nats-server' }
+
 interface Kind {
   readonly file: string
-  readonly howToInstall: string
   /** What the operator changes, and what a test must: ports, the certificate, and where the server is. */
   configure(text: string, places: Places): string
   /** The arguments that check the configuration, and those that run it. */
@@ -40,7 +42,6 @@ interface Places {
 const kinds: { readonly [Name in ProxyName]: Kind } = {
   nginx: {
     file: 'deploy/nginx.conf',
-    howToInstall: 'apt-get install nginx-light',
     configure: (text, { port, plainPort, serverPorts, folder, cert, key }) =>
       `daemon off; worker_processes 1; pid ${folder}/nginx.pid; error_log stderr;
        events { worker_connections 256; }
@@ -60,7 +61,6 @@ const kinds: { readonly [Name in ProxyName]: Kind } = {
   },
   haproxy: {
     file: 'deploy/haproxy.cfg',
-    howToInstall: 'apt-get install haproxy',
     configure: (text, { port, plainPort, serverPorts, folder, cert, key }) => {
       writeFileSync(join(folder, 'both.pem'), readFileSync(cert, 'utf8') + readFileSync(key, 'utf8'))
       const placed = replaced(text, {
@@ -85,7 +85,7 @@ function replaced(text: string, replacements: { readonly [from: string]: string 
   }, text)
 }
 
-function findProgram(name: ProxyName): string | undefined {
+function findProgram(name: string): string | undefined {
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin']
   return folders
     .map((folder) => join(folder, name))
@@ -99,11 +99,15 @@ function findProgram(name: ProxyName): string | undefined {
     })
 }
 
-/** What registers tests that need this proxy. Where there is none they are skipped, and say so; where `CI` is set they fail. */
-export function testsBehind(name: ProxyName): (title: string, run: () => Promise<void>) => void {
-  if (findProgram(name) || process.env.CI) return test
+/** What registers tests that need this proxy, and programs besides. Where one is missing they are skipped, and say so; where `CI` is set they fail. */
+export function testsBehind(
+  name: ProxyName,
+  ...besides: (keyof typeof packages)[]
+): (title: string, run: () => Promise<void>) => void {
+  const missing = [name, ...besides].find((program) => !findProgram(program))
+  if (!missing || process.env.CI) return test
   process.stderr.write(
-    `NO ${name.toUpperCase()}, so tests are skipped; install it (on Debian: ${kinds[name].howToInstall}):\n`,
+    `NO ${missing.toUpperCase()}, so tests are skipped; install it (on Debian: apt-get install ${packages[missing]}):\n`,
   )
   return (title, run) => {
     process.stderr.write(`  SKIPPED ${title}\n`)
@@ -133,9 +137,9 @@ interface Answer {
 
 /** Starts the proxy in front of the server, and of others on the same database. It ends with its scope. */
 export async function startProxy(name: ProxyName, server: TestServer, ...others: TestServer[]): Promise<Proxy> {
-  const { file, howToInstall, configure, ...args } = kinds[name]
+  const { file, configure, ...args } = kinds[name]
   const program = findProgram(name)
-  if (!program) throw new Error(`there is no ${name}; on Debian: ${howToInstall}`)
+  if (!program) throw new Error(`there is no ${name}; on Debian: apt-get install ${packages[name]}`)
   const resources = new DisposableStack()
   const folder = resources.use(temporaryFolder())
   const port = await freePort()
