@@ -254,7 +254,9 @@ export class Witness {
     if (talk?.stay(typist)) return false
     const movedAt = talk?.movedAt.get(typist) ?? 0
     const left = this.#truth.log.entries.find(({ position }) => position === movedAt)
-    return this.#isAlone || (movedAt <= this.#watched.known().everywhere && Date.parse(typedAt) > (left?.at ?? 0) + 1_000)
+    return (
+      this.#isAlone || (movedAt <= this.#watched.known().everywhere && Date.parse(typedAt) > (left?.at ?? 0) + 1_000)
+    )
   }
 
   #watches(conversation: ConversationId, set: TypingSet): void {
