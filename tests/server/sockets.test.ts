@@ -1,10 +1,11 @@
 /** Both adapters of the socket seam: the WebSocket server, and the pair in memory that other tests stand on. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { expect, vi } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import type { Session } from '../../src/engine/session.ts'
 import type { Socket } from '../../src/engine/socket.ts'
+import { Frame } from '../../src/protocol/frames.ts'
 import type { Ending } from '../../src/testing/raw-session.ts'
 import { type SocketStage, socketContract } from '../../src/testing/socket-contract.ts'
 import { startEngine } from '../../src/testing/start-engine.ts'
@@ -13,6 +14,28 @@ import { WebSocketServer } from '../../src/transport/websocket-server.ts'
 
 socketContract('a pair in memory', openPair)
 socketContract('a WebSocket', openWebSocket)
+
+it('W1 nothing follows the answer to a peer’s close frame, also where it waits for a peer that is far behind', async () => {
+  await using stage = await openWebSocket()
+  const { socket, peer, taken } = stage
+  peer.pause()
+  const frame = new Frame('x'.repeat(1_000_000))
+  while (await turn(() => socket.bufferedBytes === 0)) socket.send(frame)
+  const behind = socket.bufferedBytes
+  peer.close()
+  await vi.waitFor(() => expect(socket.bufferedBytes).not.toBe(behind), { timeout: 10_000 })
+  const answered = socket.bufferedBytes
+  socket.send(new Frame('late'))
+  expect(await turn(() => socket.bufferedBytes)).toBe(answered)
+  peer.resume()
+  await stage.ended()
+  expect(await taken(0)).not.toContain('late')
+})
+
+/** What `read` says at the end of this turn, when what was queued in it is written. */
+function turn<T>(read: () => T): Promise<T> {
+  return new Promise((resolve) => setImmediate(() => resolve(read())))
+}
 
 async function openPair(): Promise<SocketStage> {
   const started = await startEngine()
@@ -42,7 +65,7 @@ async function openPair(): Promise<SocketStage> {
   }
 }
 
-async function openWebSocket(): Promise<SocketStage> {
+async function openWebSocket(): Promise<SocketStage & { readonly peer: WebSocket }> {
   // The suite fills queues further than a session would let it.
   const started = await startEngine({ queueBytes: Number.POSITIVE_INFINITY })
   const { engine } = started
@@ -64,6 +87,7 @@ async function openWebSocket(): Promise<SocketStage> {
   await new Promise((resolve) => peer.once('open', resolve))
   const session = sessions[0] as Session
   return {
+    peer,
     socket: sockets[0] as Socket,
     session,
     async taken(count) {
