@@ -146,7 +146,7 @@ export class Chat {
         event: (frame) => this.#events.receive(frame),
         gap: (gap) => this.#events.receiveGap(gap),
         typing: (data) => this.#typing.receive(data),
-        state: (state) => callEach(this.#stateCallbacks, state),
+        state: (state) => callEach(this.#stateCallbacks, state, () => state === this.state),
       },
     )
     this.#events = new Events(this.#connection, cursor ?? undefined)

@@ -15,6 +15,8 @@ interface Watch {
   readonly callbacks: Set<TypingCallback>
   /** Without those who have finished; null until the server has told. */
   typing: TypingSet | null
+  /** What the callbacks were told last. */
+  told: TypingSet | null
   timer: unknown
 }
 
@@ -28,7 +30,7 @@ export class Typing {
 
   subscribe(conversation: ConversationId, callback: TypingCallback): void {
     const known = this.#watches.get(conversation)
-    const watch: Watch = known ?? { callbacks: new Set(), typing: null, timer: null }
+    const watch: Watch = known ?? { callbacks: new Set(), typing: null, told: null, timer: null }
     watch.callbacks.add(callback)
     if (!known) {
       this.#watches.set(conversation, watch)
@@ -89,11 +91,12 @@ export class Typing {
   #set(watch: Watch, typing: TypingSet): void {
     const held = Object.entries(typing).filter(([, { event }]) => event !== 'finished')
     watch.typing = Object.fromEntries(held)
+    watch.told = typing
     platform.clearTimeout(watch.timer)
     if (held.length) {
       const ms = this.#connection.settings.typing_expiry_ms + graceMs
       watch.timer = platform.setTimeout(() => this.#set(watch, {}), ms)
     }
-    callEach(watch.callbacks, typing)
+    callEach(watch.callbacks, typing, () => watch.told === typing)
   }
 }

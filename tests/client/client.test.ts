@@ -128,6 +128,18 @@ test('C1 onState tells each change until it is stopped, and state is the same ob
   expect(stopped).not.toHaveBeenCalled()
 })
 
+test('C7 when a callback closes the chat, what the others are told last is what the state is', async () => {
+  await using server = await ScriptedServer.start()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const states = vi.fn()
+  chat.onState(() => chat.close())
+  chat.onState(states)
+  session.cut()
+  await reached(chat, 'closed')
+  expect(states.mock.calls).toEqual([[chat.state]])
+})
+
 test('C1 sendTypingIndicator sends typing without an id, for a record or its id', async () => {
   await using server = await ScriptedServer.start()
   using opened = await openSession(server)

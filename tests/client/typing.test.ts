@@ -209,3 +209,26 @@ test('C1 a callback that unsubscribes itself leaves no clock behind', async () =
   await connection.asked[0]?.reply({ 'user/a': begin })
   expect(vi.getTimerCount()).toBe(0)
 })
+
+test('T3 when a callback loses the connection, nobody is left typing for the others', () => {
+  const { typing } = watch()
+  const later = vi.fn()
+  const losing = vi.fn(() => typing.disconnected())
+  typing.subscribe(room, losing)
+  typing.subscribe(room, later)
+  typing.receive({ [room]: { 'user/a': begin } })
+  expect(later.mock.calls).toEqual([[{}]])
+})
+
+test('T3 when a callback loses the connection as somebody finishes, the others are told that he has', () => {
+  const { typing } = watch()
+  const later = vi.fn()
+  const losing = vi.fn()
+  typing.subscribe(room, losing)
+  typing.subscribe(room, later)
+  typing.receive({ [room]: { 'user/a': begin } })
+  losing.mockImplementation(() => typing.disconnected())
+  typing.receive({ [room]: { 'user/a': finished } })
+  expect(later).toHaveBeenLastCalledWith({ 'user/a': finished })
+  typing.unsubscribe(room)
+})
