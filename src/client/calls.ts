@@ -40,6 +40,8 @@ export class Calls {
   /** By id, so in the order in which they were made. */
   readonly #calls = new Map<number, Call>()
   readonly #limit: number
+  /** How many of them count: all but the SDK's own. */
+  #waiting = 0
   #nextId = 1
   /** Sends on the session, null while there is none. */
   #write: ((text: string) => void) | null = null
@@ -62,14 +64,14 @@ export class Calls {
       const { signal, urgent = false } = settings
       if (this.#end) throw this.#end
       if (signal?.aborted) throw signal.reason
-      if (!urgent && this.#calls.size >= this.#limit) {
+      if (!urgent && this.#waiting >= this.#limit) {
         throw new FanfareError('rate_limited', `${this.#limit} calls wait already. This one was not sent.`, {
           queue_limit: this.#limit,
         })
       }
       const id = this.#nextId++
       const settle = () => {
-        this.#calls.delete(id)
+        if (this.#calls.delete(id) && !urgent) this.#waiting--
         signal?.removeEventListener('abort', abort)
       }
       const named = args as Call['args']
@@ -97,6 +99,7 @@ export class Calls {
       }
       signal?.addEventListener('abort', abort)
       this.#calls.set(id, call)
+      if (!urgent) this.#waiting++
       this.#flush()
     })
   }

@@ -341,6 +341,20 @@ test('C6 the queue limit is an option; a call that settles makes room, and the S
   await calls[1]?.catch(() => {})
 })
 
+test('C6 what the SDK itself waits for takes no room from the calls of the application', async () => {
+  await using server = await ScriptedServer.start()
+  using opened = await openSession(server, { queueLimit: 1 })
+  const { chat, session } = opened
+  for (const conversation of ['conversation/cat', 'conversation/dog'] as const) {
+    chat.subscribeTypingIndicator(conversation, () => {})
+    await session.command('subscribe_typing')
+  }
+  const call = chat.getUsers([])
+  session.reply((await session.command('get_users')).id, { users: [] })
+  expect(await call).toEqual([])
+  await answered(chat, session)
+})
+
 test('C6 an aborted call is not sent if it still waits, and not again if its reply was lost', async () => {
   await using server = await ScriptedServer.start()
   holdTime()
