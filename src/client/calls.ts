@@ -1,7 +1,8 @@
 /** Where calls wait: for a session to be sent on, for their turn, then for their reply. Each goes out again until it has one (C6). */
 import { type ErrorBody, errorCodes, FanfareError } from '../protocol/codes.ts'
-import type { Args, CommandName, Result } from '../protocol/commands.ts'
+import type { Args, CommandName, ConnectResult, Result } from '../protocol/commands.ts'
 import type { ReplyFrame } from '../protocol/frames.ts'
+import type { UserId } from '../protocol/ids.ts'
 import { backoffMs } from './backoff.ts'
 import { platform, type Signal } from './platform.ts'
 
@@ -22,7 +23,12 @@ export interface CallSettings {
 
 interface Call {
   readonly command: CommandName
-  readonly args: { readonly conversation?: string; readonly message?: string; readonly client_id?: string }
+  readonly args: {
+    readonly conversation?: string
+    readonly message?: string
+    readonly client_id?: string
+    readonly participants?: readonly UserId[]
+  }
   readonly text: string
   /** Of the calls with the same one, only one at a time is on its way, so that none overtakes one that must go out again. */
   readonly lane: string | undefined
@@ -47,6 +53,7 @@ export class Calls {
   #write: ((text: string) => void) | null = null
   /** 0 means no limit. */
   #maxFrameBytes = 0
+  #user: UserId | null = null
   /** While it runs the server wants to be left alone, until `#pausedUntil`. */
   #pauseTimer: unknown = null
   #pausedUntil = 0
@@ -105,9 +112,10 @@ export class Calls {
   }
 
   /** A session began: sends what has waited for one, in order. */
-  connected(write: (text: string) => void, maxFrameBytes: number): void {
+  connected(write: (text: string) => void, { user, settings }: ConnectResult): void {
     this.#write = write
-    this.#maxFrameBytes = maxFrameBytes
+    this.#maxFrameBytes = settings.max_frame_bytes
+    this.#user = user
     this.#flush()
   }
 
@@ -147,11 +155,19 @@ export class Calls {
       this.#again(call, Number(details?.retry_after_ms) || rateLimitedMs)
     } else if (code === 'unavailable' && (call.urgent || call.retries < maxRetries)) {
       this.#again(call, backoffMs(call.retries + 1))
-    } else if (call.lost && code === 'not_found' && /^(leave|delete)_conversation$/.test(call.command)) {
+    } else if (call.lost && code === 'not_found' && this.#endsTaking(call)) {
       // The first time did it, and only its reply was lost.
       const gone = { id: call.args.conversation }
-      call.resolve({ conversation: call.command === 'leave_conversation' ? gone : { ...gone, deleted: true } })
+      call.resolve({ conversation: call.command === 'delete_conversation' ? { ...gone, deleted: true } : gone })
     } else call.reject(error)
+  }
+
+  /** Whether who made it takes no part in its conversation when it is done. */
+  #endsTaking({ command, args }: Call): boolean {
+    return (
+      /^(leave|delete)_conversation$/.test(command) ||
+      (command === 'remove_participants' && this.#user !== null && args.participants?.includes(this.#user) === true)
+    )
   }
 
   /** Lets `call` and all behind it wait. Of several who ask for a pause the longest counts. */

@@ -211,7 +211,7 @@ export class Connection {
     this.#handlers.reached(session.cursor)
     if (this.#resumes && !session.resumed) this.#handlers.reset()
     if (this.#closed) return
-    this.#calls.connected((text) => this.#socket?.send(text), session.settings.max_frame_bytes)
+    this.#calls.connected((text) => this.#socket?.send(text), session)
     this.#handlers.connected()
     this.#pulse.start(session.settings.ping_interval_ms)
     this.#refreshBefore(session.expires_at)

@@ -159,6 +159,21 @@ test.each([
   expect(await lost).toEqual(gone)
 })
 
+test('C6 remove_participants that is repeated and finds nothing was done the first time to who removed himself', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const others = chat.removeParticipants(dog, ['user/bob']).catch((error) => error)
+  const lost = chat.removeParticipants(cat, ['user/bob', 'user/alice'])
+  for (const _call of [others, lost]) await session.command('remove_participants')
+  const again = await cutAndReturn(server, chat, session)
+  await again.begin()
+  for (const _call of [others, lost]) again.fail((await again.command('remove_participants')).id, 'not_found')
+  expect(await lost).toEqual({ id: cat })
+  expect(await others, 'which may not have been done').toMatchObject({ code: 'not_found' })
+})
+
 test('C6 calls made in one turn go out in their order; of those that send in one conversation one at a time', async () => {
   await using server = await ScriptedServer.start()
   using opened = await openSession(server)
