@@ -85,7 +85,7 @@ export class Calls {
       const call: Call = {
         command,
         args: named,
-        text: JSON.stringify({ id, command, args }),
+        text: textOf({ id, command, args }),
         lane: named.client_id && (named.conversation ?? named.message ?? command),
         urgent,
         sent: false,
@@ -217,6 +217,20 @@ export class Calls {
     call.sent = true
     write(call.text)
     return true
+  }
+}
+
+/** What JSON has no form for (a bigint, an object within itself) could never be sent. */
+function textOf(frame: object): string {
+  try {
+    return JSON.stringify(frame)
+  } catch (cause) {
+    const error = new FanfareError(
+      'invalid_argument',
+      `The arguments have no form in JSON (${cause}). Nothing was sent.`,
+    )
+    error.cause = cause
+    throw error
   }
 }
 

@@ -134,6 +134,20 @@ test('L1 a command larger than the server takes is refused here, and the session
   expect(server.count).toBe(1)
 })
 
+test('C6 a command that has no form in JSON is refused here with a typed error, and the session lives on', async () => {
+  await using server = await ScriptedServer.start()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const circle: { [key: string]: object } = {}
+  circle.itself = circle
+  for (const metadata of [circle, { big: 1n }]) {
+    const refused = await chat.createMessage(cat, 'Hello', metadata as never).catch((error) => error)
+    expect(refused).toBeInstanceOf(FanfareError)
+    expect(refused).toMatchObject({ code: 'invalid_argument', cause: expect.any(TypeError) })
+  }
+  await answered(chat, session)
+})
+
 test('C3 calls made before there is a connection are sent in order once there is', async () => {
   await using server = await ScriptedServer.start()
   using opened = openChat(server)
