@@ -1,4 +1,5 @@
 /** Where the SDK keeps who is typing in the conversations that the application watches (T3, T4). */
+import type { EventFrame } from '../protocol/frames.ts'
 import type { ConversationId } from '../protocol/ids.ts'
 import type { TypingData, TypingSet } from '../protocol/typing.ts'
 import { callEach } from './callbacks.ts'
@@ -13,6 +14,8 @@ export type TypingCallback = (typing: TypingSet) => void
 
 interface Watch {
   readonly callbacks: Set<TypingCallback>
+  /** Whether the server tells, or is asked to. It stops by itself when the session ends, or the user's part in the conversation. */
+  asked: boolean
   /** Without those who have finished; null until the server has told. */
   typing: TypingSet | null
   /** What the callbacks were told last. */
@@ -30,7 +33,7 @@ export class Typing {
 
   subscribe(conversation: ConversationId, callback: TypingCallback): void {
     const known = this.#watches.get(conversation)
-    const watch: Watch = known ?? { callbacks: new Set(), typing: null, told: null, timer: null }
+    const watch: Watch = known ?? { callbacks: new Set(), asked: false, typing: null, told: null, timer: null }
     watch.callbacks.add(callback)
     if (!known) {
       this.#watches.set(conversation, watch)
@@ -61,10 +64,15 @@ export class Typing {
 
   /** Whoever was typing may have stopped since: nobody is. */
   disconnected(): void {
-    for (const watch of this.#watches.values()) {
-      if (Object.keys(watch.typing ?? {}).length) this.#set(watch, {})
-      watch.typing = null
-    }
+    for (const watch of this.#watches.values()) this.#forget(watch)
+  }
+
+  /** A record event has come. Who goes is told of nobody's typing any more, and who comes, or comes again, has to ask (E5). */
+  event({ conversation, data }: EventFrame): void {
+    const watch = conversation && data.record_type === 'conversation' && this.#watches.get(conversation)
+    if (!watch) return
+    if (data.event_type === 'delete') this.#forget(watch)
+    if (data.event_type === 'create' && !watch.asked) this.#ask(conversation, watch)
   }
 
   /** A push has come. */
@@ -76,6 +84,7 @@ export class Typing {
   }
 
   async #ask(conversation: ConversationId, watch: Watch): Promise<void> {
+    watch.asked = true
     try {
       const { typing } = await this.#connection.call('subscribe_typing', { conversation }, { urgent: true })
       // A push that was read in the same turn as the reply is already here, and newer.
@@ -83,8 +92,15 @@ export class Typing {
       // A call that had to wait may be sent after nobody watches any more.
       if (!this.#watches.has(conversation)) this.#connection.send('unsubscribe_typing', { conversation })
     } catch {
-      // Nobody is seen typing there. The next session asks again.
+      // Nobody is seen typing there. The next session asks again, or coming into the conversation does.
+      watch.asked = false
     }
+  }
+
+  #forget(watch: Watch): void {
+    if (Object.keys(watch.typing ?? {}).length) this.#set(watch, {})
+    watch.typing = null
+    watch.asked = false
   }
 
   /** Each push is the whole set, so all that is in it came now and one timer ends it all. */

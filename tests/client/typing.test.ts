@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { Typing } from '../../src/client/typing.ts'
 import { FanfareError } from '../../src/protocol/codes.ts'
 import type { ConnectResult } from '../../src/protocol/commands.ts'
+import type { EventFrame } from '../../src/protocol/frames.ts'
 import type { TypingSet } from '../../src/protocol/typing.ts'
 
 const room = 'conversation/1'
@@ -30,6 +31,11 @@ class FakeConnection {
       })
     })
   }
+}
+
+function conversationEvent(event: EventFrame['event']): EventFrame {
+  const data = { record_type: 'conversation', event_type: event, record: { id: room }, original_record: null } as const
+  return { event, data: data as never, conversation: room, seq: 1, cursor: 'c' }
 }
 
 async function settled(settle: () => void): Promise<void> {
@@ -190,6 +196,35 @@ test('T4 where the server refuses, nobody is seen typing, and the next session a
   typing.connected()
   await connection.asked[1]?.reply({})
   expect(got).toEqual([{}])
+})
+
+test('T4, E5 who is removed sees nobody typing there, and when he is added again the server is asked again', async () => {
+  const { connection, typing, got } = watch()
+  await connection.asked[0]?.reply({ 'user/a': begin })
+  typing.event(conversationEvent('update'))
+  typing.event(conversationEvent('delete'))
+  expect(got).toEqual([{ 'user/a': begin }, {}])
+  expect(vi.getTimerCount()).toBe(0)
+  typing.event(conversationEvent('create'))
+  await connection.asked[1]?.reply({ 'user/b': begin })
+  expect(got.slice(2)).toEqual([{ 'user/b': begin }])
+  typing.unsubscribe(room)
+})
+
+test('T4, E5 who watches a conversation before he is added to it sees who types from then on', async () => {
+  const { connection, typing, got } = watch()
+  await connection.asked[0]?.fail()
+  typing.event(conversationEvent('create'))
+  await connection.asked[1]?.reply({ 'user/b': begin })
+  expect(got).toEqual([{ 'user/b': begin }])
+  typing.unsubscribe(room)
+})
+
+test('T4 the server is not asked again by the event of a conversation that one has just made', () => {
+  const { connection, typing } = watch()
+  typing.event(conversationEvent('create'))
+  typing.event({ ...conversationEvent('create'), conversation: 'conversation/2' })
+  expect(connection.sent).toEqual(['subscribe_typing'])
 })
 
 test('C1 a callback that is gone before the set could be told is not called', async () => {
