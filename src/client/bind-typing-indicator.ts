@@ -9,10 +9,12 @@ interface Target {
 
 /** An `<input>`, a `<textarea>` or an element that is `contenteditable`. */
 export interface TypingElement extends Target {
-  /** What is written, where the element has it; elsewhere `textContent` is. */
-  readonly value?: string
+  /** What is written, where the element has it as a text; elsewhere `textContent` is, and pictures. */
+  readonly value?: unknown
   /** What is written in an element that is `contenteditable`. */
   readonly textContent: string | null
+  /** Finds what stands in such an element besides text. */
+  querySelector?(selectors: string): unknown
   /** Leads to the page's window, whose leaving ends the typing. */
   readonly ownerDocument?: { readonly defaultView: Target | null } | null
 }
@@ -59,7 +61,12 @@ export function bindTypingIndicator(
     platform.clearTimeout(timer)
     if (said !== 'finished') say('finished')
   }
-  const isEmpty = () => !(element.value ?? element.textContent)
+  const isEmpty = () => {
+    const { value } = element
+    // An `<li>` has a value that is a number, and nothing that is written.
+    if (typeof value === 'string') return !value
+    return !element.textContent && !element.querySelector?.('img')
+  }
   const changed = () => {
     if (isEmpty()) return finish()
     platform.clearTimeout(timer)

@@ -20,6 +20,7 @@ const html = `<!doctype html>
     <input id="input">
     <textarea id="textarea"></textarea>
     <div id="editable" contenteditable></div>
+    <ul><li id="item" contenteditable></li></ul>
   </body>
 </html>`
 

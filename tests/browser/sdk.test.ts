@@ -87,6 +87,37 @@ for (const element of ['input', 'textarea', 'editable']) {
   })
 }
 
+browserTest(
+  'C2 a picture in a contenteditable element is begin, and the element is not empty until it is gone',
+  async () => {
+    await using room = await Room.open()
+    const { keyboard } = room.page
+    await room.bind('editable')
+    await room.page.evaluate(`document.execCommand('insertHTML', false, '<img alt="" src="data:,">')`)
+    expect(await room.told()).toBe('begin')
+    await keyboard.type('x')
+    await keyboard.press('Backspace')
+    expect(await room.rest()).toEqual([])
+    await keyboard.press('Backspace')
+    expect(await room.told()).toBe('finished')
+    expect(room.sent).toEqual(['begin', 'finished'])
+  },
+)
+
+browserTest(
+  'C2 what is typed into a contenteditable list item is begin, though the item has a value of its own',
+  async () => {
+    await using room = await Room.open()
+    const { keyboard } = room.page
+    await room.bind('item')
+    await keyboard.type('x')
+    expect(await room.told()).toBe('begin')
+    await keyboard.press('Backspace')
+    expect(await room.told()).toBe('finished')
+    expect(room.sent).toEqual(['begin', 'finished'])
+  },
+)
+
 browserTest('C2 begin is sent at most once a second while one types', async () => {
   await using room = await Room.open()
   await room.bind('input')
