@@ -131,11 +131,14 @@ export class Calls {
     this.#flush()
   }
 
-  /** The session is over. What got no reply is sent again in the next one; what must not be is rejected. */
+  /**
+   * The session is over. What got no reply is sent again in the next one. What must not be is rejected, and so is what was about this
+   * session only, also if the server had put it off.
+   */
   disconnected(error: FanfareError): void {
     this.#write = null
     for (const call of this.#calls.values()) {
-      if (call.sent && once.has(call.command)) call.reject(error)
+      if ((call.sent || call.urgent) && once.has(call.command)) call.reject(error)
       call.lost ||= call.sent
       call.sent = false
     }

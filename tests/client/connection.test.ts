@@ -3,7 +3,7 @@ import { afterEach, expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import type { ConnectionState } from '../../src/client/connection.ts'
 import { createChat, FanfareError, type UserId } from '../../src/client/index.ts'
-import { answered, holdTime, openChat, openSession, quiet, reached, recorder } from './open-chat.ts'
+import { answered, caughtUp, holdTime, openChat, openSession, quiet, reached, recorder } from './open-chat.ts'
 import { ScriptedServer } from './scripted-server.ts'
 
 const cat = 'conversation/cat'
@@ -391,6 +391,36 @@ test('C5 a refresh that the server refuses leaves the session alone until 4401 a
   await reached(opened.chat, 'waiting')
   vi.advanceTimersByTime(500)
   expect(await (await server.session()).begin()).toMatchObject({ token: 'token-c' })
+})
+
+test('C5 a refresh that the server puts off is given up with its session, and close leaves nothing of it', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  const expires_at = new Date(Date.now() + 120_000).toISOString()
+  const tokens = ['token-a', 'token-b', 'token-c']
+  const token = vi.fn(() => tokens.shift() ?? null)
+  using opened = openChat(server, { token })
+  const { chat } = opened
+  const session = await server.session()
+  await session.begin({ expires_at, settings: quiet })
+  await reached(chat, 'connected')
+  vi.advanceTimersByTime(90_000)
+  session.fail((await session.command('refresh_token')).id, 'unavailable')
+  await caughtUp(chat, session)
+  session.close(4401)
+  await reached(chat, 'waiting')
+  vi.advanceTimersByTime(500)
+  const again = await server.session()
+  expect(await again.begin({ settings: quiet })).toMatchObject({ token: 'token-c' })
+  await reached(chat, 'connected')
+  vi.advanceTimersByTime(20_000)
+  expect((await again.next()).command, 'the typing that caughtUp asked for').toBe('subscribe_typing')
+  await answered(chat, again)
+  expect(again.unread).toEqual([])
+  again.cut()
+  await reached(chat, 'waiting')
+  chat.close()
+  expect(vi.getTimerCount()).toBe(0)
 })
 
 test('C5 a token is asked for once at a time, also when the session ends while it is being refreshed', async () => {
