@@ -102,7 +102,7 @@ export class Connection {
   readonly #stopWaking: () => void
   /** The token to connect with, null when one must be asked for. */
   #token: string | null = null
-  /** Whether no session has begun with the token so far. If it is refused, asking again would bring the same. */
+  /** Whether the token was asked for in this attempt. If it is refused, asking again would bring the same. */
   #tokenIsNew = false
   /** How many new tokens in a row were refused as made too early. */
   #earlyTokens = 0
@@ -262,6 +262,8 @@ export class Connection {
   /** Tries again after `delayMs`, which the server named; or, if it is NaN, after a delay that grows, or when the page wakes. */
   #retry(error: FanfareError, delayMs: number): void {
     if (this.#closed) return
+    // While nobody could be reached it may have expired.
+    this.#tokenIsNew = false
     this.#mayHurry = Number.isNaN(delayMs)
     if (this.#mayHurry) delayMs = backoffMs(++this.#attempts)
     this.#attemptTimer = platform.setTimeout(() => this.#again(), delayMs)

@@ -256,6 +256,25 @@ test('C5 a function whose new token is refused is not asked again: the chat clos
   expect([token.mock.calls.length, server.count]).toEqual([1, 1])
 })
 
+test('C5 a token that expired before the server could be reached at all is replaced by a new one', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  const tokens = ['token-a', 'token-b', 'token-c']
+  const token = vi.fn(() => tokens.shift() ?? null)
+  using opened = openChat(server, { token })
+  const { chat } = opened
+  const first = await server.session()
+  first.cut()
+  await reached(chat, 'waiting')
+  vi.advanceTimersByTime(500)
+  expect(await (await server.session()).refuse('unauthorized', 4401)).toEqual({ token: 'token-a' })
+  await reached(chat, 'waiting')
+  vi.advanceTimersByTime(0)
+  expect(await (await server.session()).refuse('unauthorized', 4401)).toEqual({ token: 'token-b' })
+  await reached(chat, 'closed')
+  expect(token, 'the new one was refused at once').toHaveBeenCalledTimes(2)
+})
+
 test('C5 a token text that is refused closes the chat, be it with a reply or only with 4401', async () => {
   for (const reply of [true, false]) {
     await using server = await ScriptedServer.start()
