@@ -37,7 +37,10 @@ interface Call {
   sent: boolean
   /** Whether it was on its way in a session that broke. */
   lost: boolean
-  retries: number
+  /** Whether the server put it off. */
+  putOff: boolean
+  /** How often the server could not do it. */
+  failures: number
   resolve(result: unknown): void
   reject(error: unknown): void
 }
@@ -90,7 +93,8 @@ export class Calls {
         urgent,
         sent: false,
         lost: false,
-        retries: 0,
+        putOff: false,
+        failures: 0,
         resolve(result) {
           settle()
           resolve(result as Result<N>)
@@ -156,8 +160,8 @@ export class Calls {
     if (code === 'rate_limited') {
       this.#window = 1
       this.#again(call, Number(details?.retry_after_ms) || rateLimitedMs)
-    } else if (code === 'unavailable' && (call.urgent || call.retries < maxRetries)) {
-      this.#again(call, backoffMs(call.retries + 1))
+    } else if (code === 'unavailable' && (call.urgent || call.failures < maxRetries)) {
+      this.#again(call, backoffMs(++call.failures))
     } else if (call.lost && code === 'not_found' && this.#endsTaking(call)) {
       // The first time did it, and only its reply was lost.
       const gone = { id: call.args.conversation }
@@ -176,7 +180,7 @@ export class Calls {
   /** Lets `call` and all behind it wait. Of several who ask for a pause the longest counts. */
   #again(call: Call, afterMs: number): void {
     call.sent = false
-    call.retries++
+    call.putOff = true
     const until = Date.now() + afterMs
     if (this.#pauseTimer !== null && until <= this.#pausedUntil) return
     platform.clearTimeout(this.#pauseTimer)
@@ -196,7 +200,7 @@ export class Calls {
     for (const { sent } of this.#calls.values()) if (sent) room--
     for (const call of this.#calls.values()) {
       if (!call.sent) {
-        const first = call.urgent && !call.retries
+        const first = call.urgent && !call.putOff
         blocked ||= !first && (room <= 0 || lanes.has(call.lane))
         if ((blocked && !first) || !this.#send(call, this.#write)) continue
         room--

@@ -289,6 +289,24 @@ test('C6 of several who ask to be left alone the longest counts, also into the n
   await Promise.all(calls)
 })
 
+test('C6 being put off by rate_limited leaves a call its five times more after unavailable', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  using opened = openChat(server)
+  const { chat } = opened
+  const session = await server.session()
+  await session.begin({ settings: quiet })
+  await reached(chat, 'connected')
+  const call = chat.createMessage(cat, 'one').catch((error) => error)
+  for (const code of [...Array(7).fill('rate_limited'), ...Array(5).fill('unavailable')]) {
+    session.fail((await sent(session, 'one')).id, code, { retry_after_ms: 500 })
+    await caughtUp(chat, session)
+    vi.advanceTimersByTime(500)
+  }
+  session.fail((await sent(session, 'one')).id, 'unavailable')
+  expect(await call).toMatchObject({ code: 'unavailable' })
+})
+
 test('C6 a call that is answered unavailable goes out five times more with growing delays, then rejects', async () => {
   await using server = await ScriptedServer.start()
   holdTime(1)
