@@ -202,6 +202,12 @@ export class Connection {
 
   #begun(session: ConnectResult): void {
     platform.clearTimeout(this.#attemptTimer)
+    if (session.user !== (this.user ?? session.user)) {
+      // What waits would be sent in another's name, and what was sent already a second time: a `client_id` belongs to its user (M3).
+      const whose = `This chat is of ${this.user}, and the token is of ${session.user}.`
+      this.#end(new FanfareError('unauthorized', `${whose} Create a new chat for another user.`))
+      return
+    }
     this.session = session
     this.user = session.user
     this.settings = session.settings

@@ -4,7 +4,8 @@ import { FanfareError } from '../protocol/codes.ts'
 /**
  * A token, or a function that gets one from the application's backend. The function is asked when the first session begins, when the
  * server refuses the token that it gave before, and shortly before that one expires; never twice at once. If it gives null, or throws,
- * the chat ends: nothing is asked again. So a function that depends on a network tries again by itself before it throws.
+ * the chat ends: nothing is asked again. So a function that depends on a network tries again by itself before it throws. A chat is one
+ * user's: a token of another one ends it as well.
  */
 export type Token = string | (() => string | null | Promise<string | null>)
 

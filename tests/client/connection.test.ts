@@ -394,6 +394,29 @@ test('C5 a token text is never refreshed', async () => {
   await answered(opened.chat, session)
 })
 
+test('C5, M3 a token of another user closes the chat, and nothing is sent in his name', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  const tokens = ["token of alice's", "token of bob's"]
+  using opened = openChat(server, { token: () => tokens.shift() ?? null })
+  const { chat } = opened
+  const session = await server.session()
+  await session.begin()
+  await reached(chat, 'connected')
+  const call = chat.createMessage(cat, 'of Alice').catch((error) => error)
+  await session.command('create_message')
+  session.close(4401)
+  await reached(chat, 'waiting')
+  vi.advanceTimersByTime(500)
+  const others = await server.session()
+  await others.begin({ user: 'user/bob' })
+  await others.closed
+  expect(others.unread).toEqual([])
+  expect(chat.state).toMatchObject({ status: 'closed', error: { code: 'unauthorized' } })
+  expect(await call).toBe(chat.state.error)
+  expect(chat.user).toBe('user/alice')
+})
+
 test('C5 a refresh that the server refuses leaves the session alone until 4401 asks for a token', async () => {
   await using server = await ScriptedServer.start()
   holdTime()
