@@ -181,26 +181,22 @@ export class Fanout {
     this.#rooms.hub.deliver(users, withCursor(event, this.cursorAt(wholeTo)), position, toListeners)
   }
 
-  /** Tells the users who have sessions here of an entry that did not come, from the log: each what he could see then and may see now. */
+  /** Tells the users who have sessions here of an entry that did not come, from the log: what they could see then and may see now. */
   async #recover({ position, place, user }: FollowedEntry, isHandled: () => boolean): Promise<void> {
     const { hub, memberships, storage } = this.#rooms
-    const { events } = storage
-    const here = (await events.audience(position)).filter((one) => hub.has(one))
-    const read = await Promise.all(here.map(async (one) => ({ one, found: await events.read(one, [position]) })))
+    const tellings = await storage.events.tellings(position)
     const channel = user && hub.has(user) ? await storage.userChannels.find(user) : null
     if (isHandled()) return
     if (place) memberships.outdate(place.conversation, Number.POSITIVE_INFINITY)
     const conversation = place?.conversation ?? null
-    for (const { one, found } of read) {
-      for (const { data } of found?.events ?? []) {
-        const about = aboutOf(data)
-        if (about && this.#hasLeft(one, about, position)) continue
-        const endsTyping = conversation && typingEndOf(conversation, [one], data)
-        this.#begin({ position, conversation, endsTyping, rotation: null })
-        const isRotation = data.record_type === 'user_channel'
-        if (isRotation && channel) this.#endRotated(one, channel)
-        this.#push([one], encodeWithoutCursor(data, place), position, this.position, !isRotation)
-      }
+    for (const { to, data } of tellings) {
+      const endsTyping = conversation && typingEndOf(conversation, to, data)
+      this.#begin({ position, conversation, endsTyping, rotation: null })
+      const isRotation = data.record_type === 'user_channel'
+      if (user && channel && isRotation) this.#endRotated(user, channel)
+      const about = aboutOf(data)
+      const here = to.filter((one) => hub.has(one) && !(about && this.#hasLeft(one, about, position)))
+      if (here.length > 0) this.#push(here, encodeWithoutCursor(data, place), position, this.position, !isRotation)
     }
   }
 

@@ -247,8 +247,11 @@ export interface EventStorage {
   read(user: UserId, positions: readonly number[]): Promise<EventsRead | null>
   /** The entries behind `position`, in the order of the log, the first `limit` of them. */
   since(position: number, limit: number): Promise<Followed>
-  /** Everyone who was told of the entry at this position: who came or went with it, too. Nobody where it is gone. */
-  audience(position: number): Promise<UserId[]>
+  /**
+   * What the entry at this position told, and whom, who came or went with it too: of those who were told it then all who may see it now.
+   * Nothing where it is gone.
+   */
+  tellings(position: number): Promise<(Telling & { readonly to: readonly UserId[] })[]>
   /** Takes the oldest entries out of the log that are from before `before` (milliseconds), `limit` at most; says how many they were. */
   prune(before: number, limit: number): Promise<number>
   /** Writes as a commit does, and changes nothing: resolves when something can be stored. */

@@ -80,7 +80,7 @@ export const plan: { readonly [Noun in keyof Nouns]: Ways<Nouns[Noun]> } = {
     missed: reading(),
     read: reading(),
     since: besideAll('reading'),
-    audience: besideAll('reading'),
+    tellings: besideAll('reading'),
     prune: besideAll('changing'),
     probe: besideAll('changing'),
   },

@@ -19,8 +19,8 @@ import { prune } from './log.ts'
 import { messages } from './messages.ts'
 import { missedSince } from './missed.ts'
 import { readMarkers } from './read-markers.ts'
-import { readAt, readEvents } from './replay.ts'
-import { type AsSteps, all, endOfLog, get, run, type Steps } from './steps.ts'
+import { readAt, readEvents, tellingsOf } from './replay.ts'
+import { type AsSteps, all, endOfLog, run, type Steps } from './steps.ts'
 import { userChannels, users } from './users.ts'
 
 /** The seam's groups of operations, by noun. */
@@ -82,21 +82,7 @@ const events: AsSteps<EventStorage> = {
     return { upTo, entries: rows.map(followed) }
   },
 
-  *audience(position: number): Steps<UserId[]> {
-    const event = yield* get<{ conversation: number | null; seq: number; user: UserId }>(
-      'SELECT conversation, seq, "user" FROM event WHERE position = $1',
-      position,
-    )
-    if (!event) return []
-    if (event.conversation === null) return [event.user]
-    const rows = yield* all<{ user: UserId }>(
-      `SELECT "user" FROM membership
-       WHERE conversation = $1 AND from_seq <= $2 AND (to_seq IS NULL OR to_seq >= $2) ORDER BY "user"`,
-      event.conversation,
-      event.seq,
-    )
-    return rows.map(({ user }) => user)
-  },
+  tellings: tellingsOf,
 
   prune,
 

@@ -2,7 +2,7 @@
 import { FanfareError } from '../../protocol/codes.ts'
 import type { ConversationId, UserId } from '../../protocol/ids.ts'
 import type { Conversation, EventType, GoneConversation, Message, RecordEvent } from '../../protocol/records.ts'
-import type { EventsRead, Place, ReadEvent } from '../storage.ts'
+import type { EventsRead, Place, ReadEvent, Telling } from '../storage.ts'
 import { prunedTo } from './log.ts'
 import { type ConversationRow, type MessageRow, messageAt, messageRecord } from './rows.ts'
 import { all, get, type Steps, together } from './steps.ts'
@@ -120,6 +120,37 @@ function* eventFor(user: UserId, row: EventRow, parts: ReadonlyMap<number, Part>
   return yield* visible(parts.get(row.conversation) as Part, row)
 }
 
+/** What the entry told, to all at once of whom each would read the same of it with `readAt`. */
+export function* tellingsOf(position: number): Steps<(Telling & { to: readonly UserId[] })[]> {
+  const row = yield* entryAt(position)
+  if (!row) return []
+  if (row.conversation === null) {
+    const user = row.user as UserId
+    const event = yield* ownEvent(user, row)
+    return event ? [{ to: [user], data: event.data }] : []
+  }
+  const conversation = yield* conversationOf(row.conversation)
+  const stays = yield* all<Stay & { user: UserId; left_seq: number | null }>(
+    `SELECT "user", from_seq, to_seq, CASE WHEN to_seq IS NOT NULL THEN (SELECT last.to_seq FROM membership last
+       WHERE last.conversation = m.conversation AND last."user" = m."user" ORDER BY last.from_seq DESC LIMIT 1) END AS left_seq
+     FROM membership m WHERE conversation = $1 AND from_seq <= $2 AND (to_seq IS NULL OR to_seq >= $2) ORDER BY "user"`,
+    row.conversation,
+    row.seq,
+  )
+  const seen = stays.filter(({ left_seq }) => isSeen(row, left_seq))
+  const parts = [
+    seen.filter(({ to_seq }) => row.seq === to_seq),
+    seen.filter(({ from_seq, to_seq }) => row.seq !== from_seq && row.seq !== to_seq),
+    seen.filter(({ from_seq }) => row.seq === from_seq),
+  ]
+  const tellings: (Telling & { to: readonly UserId[] })[] = []
+  for (const part of parts) {
+    const [stay] = part
+    if (stay) tellings.push({ to: part.map(({ user }) => user), data: yield* told(conversation, row, stay) })
+  }
+  return tellings
+}
+
 /** What is told to who leaves a conversation, or is removed from it. */
 export function leaving(id: ConversationId): RecordEvent {
   return { record_type: 'conversation', event_type: 'delete', record: { id }, original_record: { id } }
@@ -131,20 +162,31 @@ export function conversationOf(key: number): Steps<ConversationRow | undefined> 
 
 /** The event, if he could see it then and may see it now; of a conversation that he has left only that he did. */
 function* visible({ conversation, stays }: Part, row: EventRow): Steps<ReadEvent | null> {
-  const last = stays.at(-1)
   const stay = stays.find(({ from_seq: from, to_seq: to }) => row.seq >= from && row.seq <= (to ?? row.seq))
-  if (!last || !stay || (last.to_seq !== null && row.seq !== last.to_seq)) return null
-  if (conversation) return read(row, conversation.id, yield* told(conversation, row, stay))
-  const gone = JSON.parse(row.record as string) as GoneConversation
-  // Who went before it was deleted was told of his own going alone: of that entry `scrubConversation` has left the bare place.
-  return read(row, gone.id, row.original !== null ? conversationEvent(row, false) : leaving(gone.id))
+  if (!stay || !isSeen(row, stays.at(-1)?.to_seq ?? null)) return null
+  const data = yield* told(conversation, row, stay)
+  return read(row, conversation?.id ?? (data.record as GoneConversation).id, data)
+}
+
+/** Whether the entry may be seen now by one whose last stay has ended with `leftSeq`; null: by one who takes part. */
+function isSeen(row: EventRow, leftSeq: number | null): boolean {
+  return leftSeq === null || row.seq === leftSeq
 }
 
 function read(row: EventRow, conversation: ConversationId, data: RecordEvent): ReadEvent & { place: Place } {
   return { position: row.position, place: { conversation, seq: row.seq }, data }
 }
 
-function* told(conversation: ConversationRow, row: EventRow, { from_seq, to_seq }: Stay): Steps<RecordEvent> {
+function* told(
+  conversation: ConversationRow | undefined,
+  row: EventRow,
+  { from_seq, to_seq }: Stay,
+): Steps<RecordEvent> {
+  if (!conversation) {
+    const { id } = JSON.parse(row.record as string) as GoneConversation
+    // Who went before it was deleted was told of his own going alone: of that entry `scrubConversation` has left the bare place.
+    return row.original !== null ? conversationEvent(row, false) : leaving(id)
+  }
   if (row.seq === to_seq) return leaving(conversation.id)
   return row.record_type === 'message'
     ? yield* messageEvent(conversation, row)
