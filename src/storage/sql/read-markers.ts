@@ -5,8 +5,8 @@ import type { ConversationId, MessageId, UserId } from '../../protocol/ids.ts'
 import type { Act, ReadMarkerStorage, Written } from '../storage.ts'
 import { ownSeat } from './access.ts'
 import { appendUserEvent } from './log.ts'
-import { type MembershipRow, unreadCount, userConversationRecord } from './rows.ts'
-import { type AsSteps, all, get, run, type Steps, together } from './steps.ts'
+import { unreadCount, userConversationRecord } from './rows.ts'
+import { type AsSteps, all, get, run, type Steps } from './steps.ts'
 
 export const readMarkers: AsSteps<ReadMarkerStorage> = {
   *move(act: Act, id: ConversationId, message: MessageId): Steps<Written<Result<'mark_as_last_message_read'>>> {
@@ -37,12 +37,13 @@ export const readMarkers: AsSteps<ReadMarkerStorage> = {
 
   *unread(actor: UserId): Steps<Result<'get_unread_count'>> {
     // Only where a message was created behind the marker is there anything to count.
-    const rows = yield* all<MembershipRow>(
-      `SELECT m.* FROM membership m JOIN conversation c ON c.key = m.conversation
+    const rows = yield* all<{ count: number }>(
+      `SELECT (${unreadCount('m.conversation', 'm.last_read_seq', 'm."user"')}) AS count
+       FROM membership m JOIN conversation c ON c.key = m.conversation
        WHERE m."user" = $1 AND m.to_seq IS NULL AND c.last_message_seq > m.last_read_seq`,
       actor,
     )
-    const counts = (yield* together(rows.map(unreadCount))).filter((count) => count > 0)
+    const counts = rows.map(({ count }) => count).filter((count) => count > 0)
     return { conversation: counts.length, message: counts.reduce((sum, count) => sum + count, 0) }
   },
 }

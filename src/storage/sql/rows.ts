@@ -140,24 +140,20 @@ export function messageAt(conversation: number, seq: number): Steps<MessageRow |
   return get<MessageRow>('SELECT * FROM message WHERE conversation = $1 AND seq = $2', conversation, seq)
 }
 
-export function* unreadCount(membership: MembershipRow): Steps<number> {
-  const row = yield* get<{ count: number }>(
-    `SELECT count(*) AS count FROM (
-       SELECT 1 FROM message WHERE conversation = $1 AND seq > $2 AND deleted = 0 AND created_by <> $3 LIMIT $4) AS unread`,
-    membership.conversation,
-    membership.last_read_seq,
-    membership.user,
-    countedUnread,
-  )
-  return row?.count ?? 0
+/** The query for how many messages somebody has not read (M6), where these three are found. */
+export function unreadCount(conversation: string, lastReadSeq: string, user: string): string {
+  return `SELECT count(*) AS count FROM (SELECT 1 FROM message WHERE conversation = ${conversation} AND seq > ${lastReadSeq}
+    AND deleted = 0 AND created_by <> ${user} LIMIT ${countedUnread}) AS unread`
 }
 
 export function* userConversationRecord(id: ConversationId, row: MembershipRow): Steps<UserConversation> {
+  const { conversation, last_read_seq, user } = row
+  const unread = yield* get<{ count: number }>(unreadCount('$1', '$2', '$3'), conversation, last_read_seq, user)
   return {
     id: userConversationId(row.user, id),
     user: row.user,
     conversation: id,
-    unread_count: yield* unreadCount(row),
+    unread_count: unread?.count ?? 0,
     last_read_message: (yield* messageAt(row.conversation, row.last_read_seq))?.id ?? null,
     last_read_seq: row.last_read_seq,
     is_admin: row.is_admin === 1,
