@@ -187,7 +187,9 @@ export class Fanout {
     const tellings = await storage.events.tellings(position)
     const channel = user && hub.has(user) ? await storage.userChannels.find(user) : null
     if (isHandled()) return
-    if (place) memberships.outdate(place.conversation, Number.POSITIVE_INFINITY)
+    // Any other entry may have changed who takes part.
+    const isMessage = tellings[0]?.data.record_type === 'message'
+    if (place && !isMessage) memberships.outdate(place.conversation, Number.POSITIVE_INFINITY)
     const conversation = place?.conversation ?? null
     for (const { to, data } of tellings) {
       const endsTyping = conversation && typingEndOf(conversation, to, data)
