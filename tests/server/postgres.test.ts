@@ -103,6 +103,19 @@ describe.skipIf(withoutPostgres)('servers on one PostgreSQL', () => {
     expect(later.split('.')[0]).not.toBe(cursor.split('.')[0])
   })
 
+  it('OPERATOR that PostgreSQL is away is told as that, and not as a fault of the server’s own', async () => {
+    await using database = await PostgresDatabase.create(postgres())
+    const clock = new FakeClock()
+    await using server = await startServer({ databaseUrl: database.url, clock })
+    using _passing = passing(clock)
+    const told = (event: string) => server.logged.some((line) => line.event === event)
+    await postgres().kill()
+    await vi.waitFor(() => expect(told('storage_failed')).toBe(true), patience)
+    await postgres().start()
+    await vi.waitFor(() => expect(told('storage_recovered')).toBe(true), patience)
+    expect(server.logged.filter(({ event }) => event === 'fault')).toEqual([])
+  })
+
   natsTest(
     'R1 by a broker a server tells the others at once, also one that came after PostgreSQL was started again',
     async () => {
