@@ -142,8 +142,9 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   let url: string
   let metricsUrl: string | null
   try {
-    metricsUrl = options.metrics && (await listen(beside, 'http', options.metrics))
-    url = await listen(main, certificate ? 'https' : 'http', options)
+    const onFault = (error: Error) => observer.fault('taking a connection', error)
+    metricsUrl = options.metrics && (await listen(beside, 'http', options.metrics, onFault))
+    url = await listen(main, certificate ? 'https' : 'http', options, onFault)
   } catch (error) {
     beside.close()
     await engine.close()
@@ -192,12 +193,19 @@ async function openStorage(
 
 type Listener = HttpListener | TlsListener
 
-/** Gives the address at which it then listens. */
-async function listen(server: Listener, scheme: 'http' | 'https', { host, port }: Place): Promise<string> {
+/** Gives the address at which it then listens. What is wrong from then on is told to `onFault`, and costs the connection that was not taken. */
+async function listen(
+  server: Listener,
+  scheme: 'http' | 'https',
+  { host, port }: Place,
+  onFault: (error: Error) => void,
+): Promise<string> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, host, resolve)
   })
+  // A process that may open no more files has none for a connection either: without an ear for it that would be its end.
+  server.on('error', onFault)
   const address = server.address() as AddressInfo
   return `${scheme}://${isIPv6(host) ? `[${host}]` : host}:${address.port}`
 }

@@ -1,4 +1,6 @@
 /** Who does too much of anything pays for it himself: everybody else's chat goes on (L2, L3, S6). */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { Server } from 'node:http'
 import { expect, it } from 'vitest'
 import { defaultLimits } from '../../src/engine/config.ts'
 import type { ConversationId } from '../../src/protocol/ids.ts'
@@ -81,4 +83,22 @@ it('T4, L3 of a thousand subscriptions a hundred are taken, and when their sessi
   await mallory.nextTyping(({ data }) => conversations[99]! in data)
   const told = (await mallory.rest()).flatMap((push) => ('data' in push ? Object.keys(push.data) : []))
   expect(told).not.toContain(conversations[100])
+})
+
+it('OPERATOR a connection that can not be taken is told of, and ends nothing', async () => {
+  // Where the process may open no more files Node tells the listening server so; which one that is, it tells with a request.
+  const seen: { server: Server }[] = []
+  const see = (message: unknown) => seen.push(message as { server: Server })
+  subscribe('http.server.request.start', see)
+  await using server = await startServer()
+  await fetch(`${server.url}/livez`)
+  unsubscribe('http.server.request.start', see)
+  const error = Object.assign(new Error('accept EMFILE'), { code: 'EMFILE', syscall: 'accept' })
+  for (let again = 0; again < 3; again++) seen[0]!.server.emit('error', error)
+  expect((await fetch(`${server.url}/livez`)).status).toBe(200)
+  expect(server.logged.filter(({ event }) => event === 'fault')).toEqual(
+    Array(3).fill(
+      expect.objectContaining({ doing: 'taking a connection', error: expect.stringContaining('accept EMFILE') }),
+    ),
+  )
 })
