@@ -91,14 +91,16 @@ export class AnswersInOrder {
     }
   }
 
+  /** Of those that have a position only the one with the lowest can be next, and that only if nothing may yet turn out to stand before it. */
   #next(): Ticket | undefined {
-    return [...this.#open].find((ticket) => ticket.answer && ![...this.#open].some((other) => isBefore(other, ticket)))
+    let next: Ticket | undefined
+    let firstAsked = Number.POSITIVE_INFINITY
+    for (const ticket of this.#open) {
+      const { asked, entry } = ticket
+      if (!entry) firstAsked = Math.min(firstAsked, asked)
+      else if (entry.position < (next?.entry?.position ?? Number.POSITIVE_INFINITY)) next = ticket
+    }
+    // What was asked for after this position was known has a higher one.
+    return next?.answer && next.entry && next.entry.known < firstAsked ? next : undefined
   }
-}
-
-/** Whether `other` stands before `ticket` in the log, as far as can be known. */
-function isBefore(other: Ticket, { entry }: Ticket): boolean {
-  if (!entry) return false
-  // What was asked for after this position was known has a higher one.
-  return other.entry ? other.entry.position < entry.position : other.asked < entry.known
 }
