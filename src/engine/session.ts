@@ -16,11 +16,11 @@ import { type Pace, tooFast } from './rates.ts'
 import type { Socket } from './socket.ts'
 import { type Admission, admissionOf, askAdmission, claimOf, Refusal } from './user-channels.ts'
 
-/** Who has not connected by then is closed with 4401 (S1). */
-export const connectTimeoutMs = 10_000
+/** Who has not connected by then is closed: with 4401, or with 4503 where he waits for what the server does not know (S1). */
+const connectTimeoutMs = 10_000
 /** The server pings this often (S5). */
 export const pingIntervalMs = 25_000
-/** A session that the server could not catch up comes back after this long. */
+/** A session for which the server could not read something comes back after this long. */
 const retryAfterFaultMs = 1_000
 /** Who has too many sessions is to come back no sooner: one may have ended by then. */
 const retryAfterCrowdMs = 10_000
@@ -72,7 +72,7 @@ export class Session {
     this.#beganAt = engine.clock.now()
     this.id = `session/${uuidv7(this.#beganAt)}`
     this.pace = engine.rates.newPace()
-    this.#cancelTimer = engine.clock.after(connectTimeoutMs, () => this.close(4401))
+    this.#cancelTimer = engine.clock.after(connectTimeoutMs, () => this.#endUnconnected())
   }
 
   /** Whose session it is; null until it has connected. */
@@ -292,6 +292,12 @@ export class Session {
     const early = this.#early
     this.#early = []
     for (const frame of early) this.#take(frame)
+  }
+
+  /** His token may well be good where nobody has said by now who he is. */
+  #endUnconnected(): void {
+    if (this.#state === 'new') this.close(4401)
+    else this.close(4503, `${retryAfterFaultMs}`)
   }
 
   #begin(admission: Admission, since: LogPlace | null, responder: Responder): void {

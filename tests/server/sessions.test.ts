@@ -1,8 +1,9 @@
 /** A session from its first command to its end: connect (S1), the greeting (S3), the token's end (S4), pings (S5). */
 import { once } from 'node:events'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { noLimits } from '../../src/engine/config.ts'
 import { connect, open, RawSession } from '../../src/testing/raw-session.ts'
+import { startEngine } from '../../src/testing/start-engine.ts'
 import { startServer } from '../../src/testing/start-server.ts'
 import { codeOf, openRoom, openStage, say } from '../chat/stage.ts'
 import { makeKey, signed, startKeyServer } from './key-server.ts'
@@ -30,6 +31,22 @@ describe('connect', () => {
     expect(await late.closed).toEqual(unauthorized)
     expect(late.frames).toEqual([])
     expect(await alice.rest()).toEqual([])
+  })
+
+  it('S1 who has said connect, and waits for more than 10 s for what the server does not know, is to come back with the same token', async () => {
+    const held = Promise.withResolvers<never>()
+    const admit = vi.fn(() => held.promise)
+    await using started = await startEngine({
+      observe: (storage) => ({ ...storage, userChannels: { ...storage.userChannels, admit } }),
+    })
+    const pair = started.open()
+    pair.say(JSON.stringify({ id: 1, command: 'connect', args: { token: await started.token('user/alice') } }))
+    pair.pumpToServer()
+    await vi.waitFor(() => expect(admit).toHaveBeenCalled())
+    started.clock.advance(10_000)
+    held.reject(new Error('too late'))
+    pair.pumpToPeer()
+    expect(pair.ending).toEqual({ code: 4503, reason: 'draining 1000' })
   })
 
   it('S1 a connect that is answered invalid_argument may be mended, within the same 10 s', async () => {
