@@ -185,7 +185,10 @@ class NatsBroker implements Broker {
 
   async #connect(options: ConnectionOptions): Promise<NatsLine> {
     const connection = await connect({ ...this.#options, ...options })
-    return new NatsLine(connection, ({ message }) => this.#tellOnce(`the broker complains: ${message}`))
+    // Alike for all topics: there are as many as users.
+    return new NatsLine(connection, ({ message }) =>
+      this.#tellOnce(`the broker complains: ${message.replace(/(\.topic\.)[\w-]+/, '$1*')}`),
+    )
   }
 
   /** Makes it the line that this node hears and speaks by. Resolves when the server has taken the subscriptions, or the line has ended. */

@@ -65,6 +65,20 @@ describe('who is let in', () => {
     expect(a.troubles).toEqual([`the broker complains: Permissions Violation for Subscription to "${prefix}.all"`])
     expect(a.broker.connected).toBe(false)
   })
+
+  natsTest('BROKER a node that may not publish says so once, and not for each topic', async () => {
+    await using nats = await startNats({
+      config: 'authorization { users = [{ user: a, password: a, permissions: { publish: { deny: ">" } } }] }',
+    })
+    await using a = await startNode(nats.url.replace('//', '//a:a@'))
+    a.broker.publish(entry(1), [newUser(), newUser(), newUser()])
+    a.broker.publish(entry(2), null)
+    await vi.waitFor(() => expect(a.troubles).toHaveLength(2), patience)
+    expect(a.troubles).toEqual([
+      `the broker complains: Permissions Violation for Publish to "${prefix}.topic.*"`,
+      `the broker complains: Permissions Violation for Publish to "${prefix}.all"`,
+    ])
+  })
 })
 
 natsTest('BROKER of several servers one that is there is enough', async () => {
