@@ -1,6 +1,6 @@
 /** The kinds of value that an option can take: how each is read from text, shown in the help, and explained in an error. */
 import { readNatsAddress } from '../broker/nats-address.ts'
-import { longestTtlSeconds } from '../engine/token-ttl.ts'
+import { longestTtlSeconds } from '../engine/token-limits.ts'
 import { isUserId, type UserId } from '../protocol/ids.ts'
 import { isDatabaseUrl } from '../storage/postgres/url.ts'
 import { isAddressOrNetwork } from '../transport/address.ts'

@@ -4,7 +4,7 @@
  * that may hold one had better come from the environment for the same reason.
  */
 import { defaultConfig, type Limits } from '../engine/config.ts'
-import { defaultTtlSeconds } from '../engine/token-ttl.ts'
+import { defaultTtlSeconds } from '../engine/token-limits.ts'
 import { type LogLevel, logLevels } from '../operator/log-level.ts'
 import { hasPassword } from '../storage/postgres/url.ts'
 import type { Command } from './commands.ts'

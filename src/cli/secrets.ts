@@ -6,6 +6,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { closeSync, fsyncSync, linkSync, openSync, rmSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { OperatorError } from '../engine/operator-error.ts'
+import { shortestSecretBytes } from '../engine/token-limits.ts'
 import { type Environment, type GivenSecret, readGivenSecret, readText, unreadable } from './environment.ts'
 import { codeOf } from './error-code.ts'
 import { syncToDisk } from './sync-to-disk.ts'
@@ -20,18 +21,14 @@ export interface Secret {
   flaw(secret: string): string | null
 }
 
-export const shortestTokenSecretBytes = 32
-
 export const secrets = {
   tokenSecret: {
     variable: 'FANFARE_TOKEN_SECRET',
     file: 'token-secret',
-    help: `What the application's backend signs its users' tokens with (HS256): ${shortestTokenSecretBytes} bytes or more.`,
+    help: `What the application's backend signs its users' tokens with (HS256): ${shortestSecretBytes} bytes or more.`,
     flaw(secret) {
       const bytes = Buffer.byteLength(secret)
-      return bytes < shortestTokenSecretBytes
-        ? `has ${bytes} bytes, and needs ${shortestTokenSecretBytes} or more`
-        : null
+      return bytes < shortestSecretBytes ? `has ${bytes} bytes, and needs ${shortestSecretBytes} or more` : null
     },
   },
   apiKey: {

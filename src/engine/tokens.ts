@@ -4,6 +4,7 @@ import { FanfareError } from '../protocol/codes.ts'
 import { isUserName, type UserId } from '../protocol/ids.ts'
 import type { Clock } from './clock.ts'
 import { KeySet } from './key-set.ts'
+import { shortestSecretBytes } from './token-limits.ts'
 
 /** A token that was checked: whose it is, when it was made and when it ends (milliseconds). */
 export interface Proof {
@@ -24,8 +25,6 @@ export interface TokenTrust {
   readonly audiences: readonly string[]
 }
 
-/** A secret is at least as long as the digest, or it could be guessed (RFC 7518, 3.2). */
-export const secretBytes = 32
 /** An application's clock may be ahead of ours by this much (S2). */
 const clockToleranceMs = 5_000
 /** The end of 9999, in seconds: a later time can't be told to the client (W8), and was most likely meant in milliseconds. */
@@ -43,8 +42,8 @@ export class Tokens {
   /** A secret of less than 32 bytes is refused with a `RangeError`. `onFault` is told when the JWKS can't be fetched. */
   constructor(trust: TokenTrust, clock: Clock, onFault: (doing: string, error: unknown) => void) {
     const secret = trust.secret === null ? null : new TextEncoder().encode(trust.secret)
-    if (secret && secret.length < secretBytes) {
-      throw new RangeError(`the token secret has less than ${secretBytes} bytes`)
+    if (secret && secret.length < shortestSecretBytes) {
+      throw new RangeError(`the token secret has less than ${shortestSecretBytes} bytes`)
     }
     const keys = trust.jwksUrl === null ? null : new KeySet(trust.jwksUrl, clock, onFault)
     this.#trust = trust

@@ -5,7 +5,7 @@ import type { ProfileChanges } from '../protocol/commands.ts'
 import { metadata, requireMetadataSize, requireTextSize, text, userId } from './arguments.ts'
 import type { Call } from './call.ts'
 import { type CommandTable, Later } from './command.ts'
-import { defaultTtlSeconds, longestTtlSeconds } from './token-ttl.ts'
+import { defaultTtlSeconds, longestTtlSeconds } from './token-limits.ts'
 import { currentUserChannel, newUserChannel } from './user-channels.ts'
 
 const nameBytes = 1_024

@@ -4,8 +4,6 @@ import type { ConversationId } from './ids.ts'
 import type { RecordEvent } from './records.ts'
 import type { TypingData } from './typing.ts'
 
-/** The version of the contract: it is in every path (`/v2/…`). */
-export const protocolVersion = 2
 /** Where a session begins (W1). */
 export const socketPath = '/v2/socket'
 

@@ -5,12 +5,11 @@ import { stripTypeScriptTypes } from 'node:module'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Engine } from '../engine/engine.ts'
+import { defaultTtlSeconds } from '../engine/token-limits.ts'
 import { FanfareError } from '../protocol/codes.ts'
 import { isUserName } from '../protocol/ids.ts'
 import { answer, answerError } from './http-error.ts'
 import { pathOf, readJson } from './request.ts'
-
-const tokenTtlSeconds = 3_600
 
 const contentTypes: { readonly [extension: string]: string } = {
   '.html': 'text/html; charset=utf-8',
@@ -54,7 +53,7 @@ export async function serveDemo(engine: Engine, request: IncomingMessage, respon
 async function giveToken(engine: Engine, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { user } = await readJson(request, 1_024)
   if (!isUserName(user)) throw new FanfareError('invalid_argument', 'user: 1–128 of A–Z a–z 0–9 _ . @ : ~ -')
-  const { token } = await engine.tokens.create(`user/${user}`, tokenTtlSeconds)
+  const { token } = await engine.tokens.create(`user/${user}`, defaultTtlSeconds)
   answer(response, 200, { token })
 }
 

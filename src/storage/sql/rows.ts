@@ -80,7 +80,7 @@ const listedUsers = 100
 /** Unread messages are counted to this many (M6). */
 const countedUnread = 100
 
-export function timestamp(at: number): Timestamp {
+function timestamp(at: number): Timestamp {
   return new Date(at).toISOString()
 }
 
