@@ -2,7 +2,7 @@
  * The fan-out: from a log entry to its audiences' frames, each made once, and on to the sessions. The server alone decides who hears
  * what: the recipients are the participants as of the entry's commit (U2).
  */
-import type { Broker, Delivery, EntryPublication, Recipients, Topic, TypingEnd } from '../broker/broker.ts'
+import type { Broker, Delivery, EntryPublication, Recipients, SessionsEnd, Topic, TypingEnd } from '../broker/broker.ts'
 import { encodeWithoutCursor, withCursor } from '../protocol/frames.ts'
 import type { ConversationId, SessionId, UserId } from '../protocol/ids.ts'
 import type { RecordEvent } from '../protocol/records.ts'
@@ -40,6 +40,8 @@ export class Fanout {
   readonly #rooms: FanoutRooms
   /** Null where this node is alone: then it knows of every entry, in the order of the log. */
   readonly #follower: Follower | null
+  /** For each session that is about to begin, whose channels have been rotated meanwhile. */
+  readonly #rotatedMeanwhile = new Set<Set<UserId>>()
   #position: number
   /**
    * Where in the log users who are here were told to be out of a conversation. What concerns one of them alone goes by itself, so from
@@ -122,6 +124,17 @@ export class Fanout {
     this.#follower?.take(entry)
   }
 
+  /** Gives a set to which everyone is added whose channel is rotated from now on, as soon as this node hears of it. */
+  beginNoting(): Set<UserId> {
+    const rotated = new Set<UserId>()
+    this.#rotatedMeanwhile.add(rotated)
+    return rotated
+  }
+
+  endNoting(rotated: Set<UserId>): void {
+    this.#rotatedMeanwhile.delete(rotated)
+  }
+
   /** Something may have been lost on the way between nodes. */
   look(): void {
     this.#follower?.look()
@@ -169,7 +182,12 @@ export class Fanout {
         for (const session of hub.sessions(user)) session.departed()
       }
     }
-    if (rotation) endSessions(hub.sessions(rotation.user), rotation)
+    if (rotation) this.#endRotated(rotation)
+  }
+
+  #endRotated(rotation: SessionsEnd): void {
+    for (const rotated of this.#rotatedMeanwhile) rotated.add(rotation.user)
+    endSessions(this.#rooms.hub.sessions(rotation.user), rotation)
   }
 
   #hasLeft(user: UserId, conversation: ConversationId, position: number): boolean {
@@ -185,7 +203,8 @@ export class Fanout {
   async #recover({ position, place, user }: FollowedEntry, isHandled: () => boolean): Promise<void> {
     const { hub, memberships, storage } = this.#rooms
     const tellings = await storage.events.tellings(position)
-    const channel = user && hub.has(user) ? await storage.userChannels.find(user) : null
+    const isRotation = tellings[0]?.data.record_type === 'user_channel'
+    const channel = user && isRotation ? await storage.userChannels.find(user) : null
     if (isHandled()) return
     // Any other entry may have changed who takes part.
     const isMessage = tellings[0]?.data.record_type === 'message'
@@ -194,20 +213,18 @@ export class Fanout {
     for (const { to, data } of tellings) {
       const endsTyping = conversation && typingEndOf(conversation, to, data)
       this.#begin({ position, conversation, endsTyping, rotation: null })
-      const isRotation = data.record_type === 'user_channel'
-      if (user && channel && isRotation) this.#endRotated(user, channel)
+      for (const rotation of user && channel ? rotationsOf(user, channel) : []) this.#endRotated(rotation)
       const about = aboutOf(data)
       const here = to.filter((one) => hub.has(one) && !(about && this.#hasLeft(one, about, position)))
       if (here.length > 0) this.#push(here, encodeWithoutCursor(data, place), position, this.position, !isRotation)
     }
   }
+}
 
-  /** Ends the sessions that rotations of before leave no place for, as far as the channel itself tells of them now. */
-  #endRotated(user: UserId, { rotatedAt, revokedAt }: CurrentUserChannel): void {
-    const sessions = this.#rooms.hub.sessions(user)
-    if (revokedAt !== null) endSessions(sessions, { user, rotatedAt: revokedAt, revoke: true, by: null })
-    endSessions(sessions, { user, rotatedAt, revoke: false, by: null })
-  }
+/** What the channel itself tells now of rotations of before. */
+function rotationsOf(user: UserId, { rotatedAt, revokedAt }: CurrentUserChannel): SessionsEnd[] {
+  const last: SessionsEnd = { user, rotatedAt, revoke: false, by: null }
+  return revokedAt === null ? [last] : [{ ...last, rotatedAt: revokedAt, revoke: true }, last]
 }
 
 function topicsOf(told: readonly { readonly users: readonly UserId[] }[]): Topic[] {

@@ -4,7 +4,7 @@ import type { ConnectResult } from '../protocol/commands.ts'
 import { type CommandFrame, decodeCommand, encodeReply, type Frame } from '../protocol/frames.ts'
 import type { ConversationId, SessionId, UserId } from '../protocol/ids.ts'
 import { typingExpiryMs, typingIntervalMs } from '../protocol/typing.ts'
-import type { LogPlace, Missed } from '../storage/storage.ts'
+import type { Admitted, LogPlace, Missed } from '../storage/storage.ts'
 import { parseArgs } from './arguments.ts'
 import { CatchUp } from './catch-up.ts'
 import { commands, execute, observed, type Responder } from './commands.ts'
@@ -265,14 +265,20 @@ export class Session {
   async #connect(frame: CommandFrame): Promise<void> {
     const { args = {} } = frame
     const responder = this.#responder(frame)
+    const rotated = this.#engine.fanout.beginNoting()
     this.#state = 'connecting'
     try {
       const { cursor, ...proof } = parseArgs(commands.connect.args, args)
       const since = cursor === undefined ? null : decodeCursor(cursor)
       const claim = await claimOf(this.#engine, proof)
       if (this.closed) return
-      const admitted = await askAdmission(this.#engine, claim, since)
-      if (this.closed) return
+      let admitted: Admitted | null
+      do {
+        // Where other nodes write too, a rotation may come here before an answer that knows nothing of it: then it is asked again.
+        rotated.clear()
+        admitted = await askAdmission(this.#engine, claim, since)
+        if (this.closed) return
+      } while (admitted && rotated.has(admitted.userChannel.user))
       // From here on in the turn of storage's answer: what was committed before it is in what was missed, or the cursor covers it; what
       // comes after it is pushed; and a rotation that comes after it finds the session.
       const admission = admissionOf(this.#engine, claim, admitted)
@@ -288,6 +294,8 @@ export class Session {
       responder.error(refusal)
       if (error instanceof Refusal) return this.close(error.closeCode, error.closeDetail)
       this.#state = 'new'
+    } finally {
+      this.#engine.fanout.endNoting(rotated)
     }
     const early = this.#early
     this.#early = []
