@@ -40,8 +40,8 @@ export interface Option<Value> {
   readonly help: string
   readonly commands: readonly Command[]
   /**
-   * Whether a value holds a secret, where the option may: then the server warns of one on the command line. It may also be in a file that
-   * the variable with `_FILE` behind names, and no error repeats it.
+   * Whether a value holds a secret, where the option may: then the server warns of one on the command line, and no error repeats it. Where
+   * there is a variable for it, it may also be in a file that the one with `_FILE` behind names.
    */
   isSecret?(text: string): boolean
   /** Whether there is no variable for it: it is meant for one call, not for all. */
@@ -284,6 +284,7 @@ export const options = {
     help: 'The empty PostgreSQL database that it is copied into. With a password in it, FANFARE_DATABASE_URL is the better place.',
     commands: ['copy'],
     commandLineOnly: true,
+    isSecret: hasPassword,
   } satisfies Option<string | null>,
   ttl: {
     name: 'ttl',

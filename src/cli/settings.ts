@@ -59,11 +59,12 @@ function readOption(
     const text = option.kind.repeatable ? given.join(',') : given.at(-1)!
     return readValue(command, source, text, option)
   }
+  if (option.commandLineOnly) return option.default
   if (option.isSecret) {
     const secret = readGivenSecret(variable, environment)
     return secret ? readValue(command, secret.source, secret.text, option) : option.default
   }
-  const text = option.commandLineOnly ? undefined : environment[variable]
+  const text = environment[variable]
   // Compose files and shells can't take a variable away, only empty it.
   return text ? readValue(command, variable, text, option) : option.default
 }

@@ -63,11 +63,16 @@ describe('all is well', () => {
 
   test('CLI doctor warns of a variable that nothing reads, and never tells what is in it', async () => {
     using folder = temporaryFolder()
-    const env = { FANFARE_TOKEN_SECRETS: 'a'.repeat(40), FANFARE_PING_SECONDS: '7', FANFARE_DATABASE_URL_FILE: '' }
+    const env = {
+      FANFARE_TOKEN_SECRETS: 'a'.repeat(40),
+      FANFARE_PING_SECONDS: '7',
+      FANFARE_DATABASE_URL_FILE: '',
+      FANFARE_TTL: '',
+    }
     const { code, lines } = await diagnose(folder.in('data'), [], env)
     expect(code).toBe(1)
     expect(lines.filter((line) => line.startsWith('warn')).toSorted()).toEqual(
-      ['FANFARE_PING_SECONDS', 'FANFARE_TOKEN_SECRETS'].map(
+      ['FANFARE_PING_SECONDS', 'FANFARE_TOKEN_SECRETS', 'FANFARE_TTL'].map(
         (name) =>
           `warn  options: nothing reads the variable ${name}; look for a slip of the pen; fanfare serve --help lists them`,
       ),

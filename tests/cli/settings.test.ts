@@ -296,9 +296,10 @@ test.each<[Command, readonly string[], string]>([
 })
 
 test('CLI what is meant for one call comes from the command line alone', () => {
-  const environment = { FANFARE_TTL: '5', FANFARE_REVOKE: '1' }
+  const environment = { FANFARE_TTL: '5', FANFARE_REVOKE: '1', FANFARE_TO: 'postgres:///a', FANFARE_TO_FILE: '/b' }
   expect(readAsked('token', ['alice'], environment).settings.ttl).toBe(3_600)
   expect(readAsked('rotate', ['alice'], environment).settings.revoke).toBe(false)
+  expect(readSettings('copy', [], environment).to).toBeNull()
 })
 
 test('CLI of an option that is given twice the last counts', () => {
@@ -350,6 +351,7 @@ describe('an option that may hold a secret', () => {
       complaint(() => read({}, '--broker-url=hush')),
       complaint(() => read({ FANFARE_BROKER_URL: 'hush' })),
       complaint(() => read({ FANFARE_BROKER_URL_FILE: folder.in('given') })),
+      complaint(() => readSettings('copy', ['--to', 'postgres:/fanfare:hush@db/chat'], {})),
     ]
     for (const each of complaints) expect(each).not.toContain('hush')
     expect(complaints[2]).toContain(`the secret in ${folder.in('given')} (FANFARE_BROKER_URL_FILE) is something else`)

@@ -43,10 +43,11 @@ export function checkOptions(settings: Settings<'doctor'>, environment: Environm
 
 /** A misspelt variable is as good as none, and a server would make up a secret of its own without a word. */
 function unknownVariables(environment: Environment): string[] {
+  const read = allOptions.filter(({ commandLineOnly }) => !commandLineOnly)
   const secret = [
-    ...allOptions.filter(({ isSecret }) => isSecret).map(variableOf),
+    ...read.filter(({ isSecret }) => isSecret).map(variableOf),
     ...Object.values(secrets).map(({ variable }) => variable),
   ]
-  const known = new Set([...allOptions.map(variableOf), ...secret, ...secret.map((variable) => `${variable}_FILE`)])
+  const known = new Set([...read.map(variableOf), ...secret, ...secret.map((variable) => `${variable}_FILE`)])
   return Object.keys(environment).filter((variable) => variable.startsWith('FANFARE_') && !known.has(variable))
 }
