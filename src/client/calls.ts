@@ -14,6 +14,8 @@ const rateLimitedMs = 1_000
 const firstWindow = 100
 /** What must not be done twice, or is asked for anew with each session anyhow. All other commands may be repeated. */
 const once = new Set<CommandName>(['rotate_user_channel', 'refresh_token', 'subscribe_typing'])
+/** What changes nothing, or only ever moves forward. Of all else the order counts. */
+const unordered = /^(get|mark|subscribe|refresh)_/
 
 export interface CallSettings {
   readonly signal?: Signal | undefined
@@ -89,7 +91,7 @@ export class Calls {
         command,
         args: named,
         text: textOf({ id, command, args }),
-        lane: named.client_id && (named.conversation ?? named.message ?? command),
+        lane: unordered.test(command) ? undefined : (named.conversation ?? named.message ?? command),
         urgent,
         sent: false,
         lost: false,

@@ -107,8 +107,8 @@ export function createChat(options: ChatOptions): Chat {
  * - Calls go out in the order in which they were made. Without a connection they wait for one, `queueLimit` of them at most. One that has
  *   no reply when the connection breaks goes out again, and is done once: what makes or edits a record has a `client_id` for that. Only
  *   `rotateUserChannel` is not repeated: it rejects with `unavailable`, and may have been done.
- * - Of the calls that make or edit something in one conversation (or edit one message) one at a time is on its way, so their order holds
- *   whatever happens to one of them. One that the server answers with `rate_limited` goes out again when the server says, one with
+ * - Of the calls that change one conversation or send to it (or that change one message, or the profile) one at a time is on its way, so
+ *   their order holds whatever happens to one of them. One that the server answers with `rate_limited` goes out again when the server says, one with
  *   `unavailable` up to five times more, within a minute; all behind it wait meanwhile.
  * - Events that were missed come to the callbacks first, in order and once (`subscribe`). What cannot be had any more is told (`onGap`,
  *   `onReset`).

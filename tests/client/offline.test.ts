@@ -1,10 +1,11 @@
 import { afterEach, expect, test, vi } from 'vitest'
-import type { Message } from '../../src/client/index.ts'
+import type { Chat, Message } from '../../src/client/index.ts'
 import { answered, caughtUp, cutAndReturn, holdTime, openChat, openSession, quiet, reached } from './open-chat.ts'
 import { type ReceivedCommand, ScriptedServer, type ScriptedSession } from './scripted-server.ts'
 
 const cat = 'conversation/cat'
 const dog = 'conversation/dog'
+const bob = 'user/bob'
 
 afterEach(() => {
   vi.useRealTimers()
@@ -102,8 +103,8 @@ test('C6 calls without a client_id that may be repeated go out again as well, in
     chat.markAsLastMessageRead(cat, 'message/1'),
     chat.deleteMessage('message/1'),
     chat.updateConversation(cat, { title: 'Cats' }),
-    chat.addParticipants(cat, ['user/bob']),
-    chat.removeAdmins(cat, ['user/bob']),
+    chat.addParticipants(dog, ['user/bob']),
+    chat.removeAdmins('conversation/cow', ['user/bob']),
     chat.updateUser({ name: 'Alice' }),
   ]
   const before = []
@@ -193,6 +194,41 @@ test('C6 calls made in one turn go out in their order; of those that send in one
   session.reply(one.id, { message: {} })
   await stored(session, 'three')
   session.reply((await session.command('get_messages')).id, { messages: [] })
+  await Promise.all(calls)
+})
+
+test.each([
+  [
+    'add_participants',
+    'remove_participants',
+    (chat: Chat) => [chat.addParticipants(cat, [bob]), chat.removeParticipants(cat, [bob])],
+  ],
+  [
+    'edit_message',
+    'delete_message',
+    (chat: Chat) => [chat.editMessage('message/1', 'no'), chat.deleteMessage('message/1')],
+  ],
+  [
+    'create_message',
+    'leave_conversation',
+    (chat: Chat) => [chat.createMessage(cat, 'Bye'), chat.leaveConversation(cat)],
+  ],
+  ['update_user', 'update_user', (chat: Chat) => [chat.updateUser({ name: 'A' }), chat.updateUser({ name: 'B' })]],
+] as const)('C6 %s that the server puts off is not overtaken by %s', async (first, second, make) => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const calls = make(chat)
+  const one = await session.next()
+  session.fail(one.id, 'rate_limited', { retry_after_ms: 500 })
+  await caughtUp(chat, session)
+  expect(session.unread).toEqual([])
+  vi.advanceTimersByTime(500)
+  const again = await session.command(first)
+  expect(again).toEqual(one)
+  session.reply(again.id, {})
+  session.reply((await session.command(second)).id, {})
   await Promise.all(calls)
 })
 
