@@ -3,7 +3,7 @@
  * log too, so that nothing is held in memory for it and everything comes in the order of the log.
  */
 import { encodeEvent, encodeGap, type Frame } from '../protocol/frames.ts'
-import type { UserId } from '../protocol/ids.ts'
+import type { ConversationId, UserId } from '../protocol/ids.ts'
 import type { LogPlace, Missed, ReadEvent } from '../storage/storage.ts'
 import type { Engine } from './engine.ts'
 import type { Session } from './session.ts'
@@ -83,9 +83,18 @@ export class CatchUp {
       this.#position = Math.min(position, wholeTo)
       // A listener never gets what concerns the channel itself (U6).
       if (this.#session.listener && data.record_type === 'user_channel') continue
-      if (data.record_type === 'conversation' && data.event_type === 'delete') this.#session.departed()
+      if (data.record_type === 'conversation' && data.event_type === 'delete') this.#departed(data.record.id)
       frames.push(encodeEvent(data, place, this.#engine.fanout.cursorAt(this.#position)))
     }
     return frames
+  }
+
+  /** It is told that its user is out of a conversation. Where other nodes write too this one may not have heard of that yet (E5). */
+  #departed(conversation: ConversationId): void {
+    const { alone, memberships, typing } = this.#engine
+    this.#session.departed()
+    if (alone) return
+    memberships.outdate(conversation, Number.POSITIVE_INFINITY)
+    typing.unwatch(conversation, this.#session)
   }
 }

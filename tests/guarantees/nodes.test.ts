@@ -123,6 +123,25 @@ it('E5 who is removed through one node gets nothing more on another, be it lost 
   }
 })
 
+it('E5, T4 who comes back and reads that he was removed gets no typing of it, on a node that has not heard of it yet', async () => {
+  await using room = await openRoom([alice, bob, carol])
+  const { conversation } = room
+  const [one, two, three] = room.sessions as [PumpedSession, PumpedSession, PumpedSession]
+  const { cursor } = await two.command('ping', {})
+  // Now this node knows who takes part.
+  await say(two, conversation, 'known')
+  room.link.loses = ({ kind }) => kind === 'entry'
+  await one.command('remove_participants', { conversation, participants: [bob] })
+  const back = await PumpedSession.connect(room.nodes.nodes[1]!, bob, cursor)
+  const told = back.take().filter(isEvent)
+  expect(told.at(-1)).toMatchObject({ event: 'delete', data: { record_type: 'conversation' } })
+  await expect(back.command('subscribe_typing', { conversation })).rejects.toThrow('there is no')
+  await three.command('typing', { conversation, event: 'begin' })
+  room.link.carry()
+  await room.nodes.quiet()
+  expect(back.take()).toEqual([])
+})
+
 it('U6, U7 a rotation through one node holds on the others within a second, be it lost on the way', async () => {
   for (const loses of [false, true]) {
     await using room = await openRoom([alice, bob])
