@@ -10,6 +10,7 @@ import type { Socket } from '../engine/socket.ts'
 import { type CloseCode, FanfareError } from '../protocol/codes.ts'
 import { type Frame, socketPath } from '../protocol/frames.ts'
 import type { TrustedProxies } from './address.ts'
+import { descriptorOf, writeNow } from './descriptor.ts'
 import { refuseUpgrade } from './http-error.ts'
 import { Owed } from './owed.ts'
 import { isAllowedOrigin, pathOf, toldOrigin } from './request.ts'
@@ -28,8 +29,8 @@ export class WebSocketServer {
   readonly #proxies: TrustedProxies
   readonly #acceptor: Server<typeof Peer>
   readonly #connections = new Set<Connection>()
-  /** Of connections that have ended. */
-  readonly #ended: Traffic = { sentBytes: 0, receivedBytes: 0 }
+  /** What no socket counts: what was written past them, and all of the connections that have ended. */
+  readonly #uncounted: Traffic = { sentBytes: 0, receivedBytes: 0 }
   #whenEnded = () => {}
 
   constructor(engine: Engine, origins: readonly string[], proxies: TrustedProxies) {
@@ -86,11 +87,11 @@ export class WebSocketServer {
 
   #accept(webSocket: Peer, address: string, origin: string | null, tcp: Duplex): void {
     // What Node gives for an upgrade is the connection itself, and only its type says less.
-    const connection = new Connection(webSocket, tcp as TcpSocket, this.#engine.clock)
+    const connection = new Connection(webSocket, tcp as TcpSocket, this.#engine.clock, this.#uncounted)
     this.#connections.add(connection)
     webSocket.once('close', () => {
       this.#connections.delete(connection)
-      connection.addTo(this.#ended)
+      connection.addTo(this.#uncounted)
       if (this.#connections.size === 0) this.#whenEnded()
     })
     connection.begin(this.#engine.open(connection, address, origin))
@@ -98,7 +99,7 @@ export class WebSocketServer {
 
   /** What all connections have carried since the start. */
   get traffic(): Readonly<Traffic> {
-    const traffic = { ...this.#ended }
+    const traffic = { ...this.#uncounted }
     for (const connection of this.#connections) connection.addTo(traffic)
     return traffic
   }
@@ -131,17 +132,22 @@ class Peer extends WebSocket {
 class Connection implements Socket {
   readonly #webSocket: Peer
   readonly #tcp: TcpSocket
+  readonly #descriptor: number
   readonly #clock: Clock
+  readonly #uncounted: Traffic
   /** What is written at the end of this turn. */
   #owed: Owed | null = null
   #closing = false
   #session: Session | null = null
   #cancelPing = () => {}
 
-  constructor(webSocket: Peer, tcp: TcpSocket, clock: Clock) {
+  /** Adds to `uncounted` what it writes past its socket. */
+  constructor(webSocket: Peer, tcp: TcpSocket, clock: Clock, uncounted: Traffic) {
     this.#webSocket = webSocket
     this.#tcp = tcp
+    this.#descriptor = descriptorOf(tcp)
     this.#clock = clock
+    this.#uncounted = uncounted
   }
 
   /** Hands what comes to the session, and begins to ping. */
@@ -165,7 +171,7 @@ class Connection implements Socket {
     this.#pingLater(session)
   }
 
-  /** Adds what it has carried so far. The socket counts it anyway, so nothing is counted for each write. */
+  /** Adds what its socket has counted so far. */
   addTo(traffic: Traffic): void {
     traffic.sentBytes += this.#tcp.bytesWritten
     traffic.receivedBytes += this.#tcp.bytesRead
@@ -205,14 +211,18 @@ class Connection implements Socket {
     })
   }
 
-  /** Writes what is owed. */
+  /** Writes what is owed, behind what waits for the peer already. */
   flush(): void {
     const owed = this.#owed
     if (!owed) return
     this.#owed = null
-    // Of the sockets only the one that is written to is looked at: with thousands, each object that is touched is out of the CPU's caches.
+    // Only what must be is looked at: with thousands of sockets, each object that is touched is out of the processor's caches.
     if (this.#closing || !this.#tcp.writable) return
-    this.#tcp.write(owed.bytes)
+    const { bytes } = owed
+    const taken = this.#tcp.writableLength === 0 ? writeNow(this.#descriptor, bytes) : 0
+    this.#uncounted.sentBytes += taken
+    if (taken === bytes.length) return
+    this.#tcp.write(bytes.subarray(taken))
     if (this.#tcp.writableLength > 0) this.#session?.fellBehind()
   }
 

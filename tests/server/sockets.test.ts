@@ -1,6 +1,9 @@
 /** Both adapters of the socket seam: the WebSocket server, and the pair in memory that other tests stand on. */
+import { closeSync, fstatSync, mkdtempSync, openSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket as TcpSocket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, it, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import type { Session } from '../../src/engine/session.ts'
@@ -10,6 +13,7 @@ import type { Ending } from '../../src/testing/raw-session.ts'
 import { type SocketStage, socketContract } from '../../src/testing/socket-contract.ts'
 import { startEngine } from '../../src/testing/start-engine.ts'
 import { TrustedProxies } from '../../src/transport/address.ts'
+import { descriptorOf } from '../../src/transport/descriptor.ts'
 import { WebSocketServer } from '../../src/transport/websocket-server.ts'
 
 socketContract('a pair in memory', openPair)
@@ -31,6 +35,36 @@ it('W1 nothing follows the answer to a peer’s close frame, also where it waits
   await stage.ended()
   expect(await taken(0)).not.toContain('late')
 })
+
+it('U2 nothing goes to who has got the descriptor of a connection that was destroyed', async () => {
+  await using stage = await openWebSocket()
+  const { socket, tcp, taken } = stage
+  socket.send(new Frame('"before"'))
+  await taken(1)
+  const descriptor = descriptorOf(tcp)
+  socket.send(new Frame('"secret"'))
+  tcp.destroy()
+  using files = openUpTo(descriptor)
+  expect(files.descriptors).toContain(descriptor)
+  await turn(() => {})
+  expect(fstatSync(descriptor).size).toBe(0)
+})
+
+/** Opens empty files until one has got the descriptor: the system gives the least number that is free. */
+function openUpTo(descriptor: number): Disposable & { readonly descriptors: readonly number[] } {
+  const folder = mkdtempSync(join(tmpdir(), 'fanfare-'))
+  const descriptors: number[] = []
+  while (descriptors.length < 100 && !descriptors.includes(descriptor)) {
+    descriptors.push(openSync(join(folder, `${descriptors.length}`), 'w'))
+  }
+  return {
+    descriptors,
+    [Symbol.dispose]() {
+      for (const one of descriptors) closeSync(one)
+      rmSync(folder, { recursive: true })
+    },
+  }
+}
 
 /** What `read` says at the end of this turn, when what was queued in it is written. */
 function turn<T>(read: () => T): Promise<T> {
@@ -65,7 +99,7 @@ async function openPair(): Promise<SocketStage> {
   }
 }
 
-async function openWebSocket(): Promise<SocketStage & { readonly peer: WebSocket }> {
+async function openWebSocket(): Promise<SocketStage & { readonly peer: WebSocket; readonly tcp: TcpSocket }> {
   // The suite fills queues further than a session would let it.
   const started = await startEngine({ queueBytes: Number.POSITIVE_INFINITY })
   const { engine } = started
@@ -74,7 +108,9 @@ async function openWebSocket(): Promise<SocketStage & { readonly peer: WebSocket
   const { open } = engine
   engine.open = (socket, ...from) => keep(sessions, open.call(engine, keep(sockets, socket), ...from))
   const transport = new WebSocketServer(engine, [], new TrustedProxies([]))
+  const connections: TcpSocket[] = []
   const http = createServer().on('upgrade', (request, tcp, head) => transport.upgrade(request, tcp, head))
+  http.on('connection', (tcp) => connections.push(tcp))
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
 
   const peer = new WebSocket(`ws://127.0.0.1:${(http.address() as AddressInfo).port}/v2/socket`)
@@ -88,6 +124,7 @@ async function openWebSocket(): Promise<SocketStage & { readonly peer: WebSocket
   const session = sessions[0] as Session
   return {
     peer,
+    tcp: connections[0] as TcpSocket,
     socket: sockets[0] as Socket,
     session,
     async taken(count) {
