@@ -24,6 +24,8 @@ export const pingIntervalMs = 25_000
 const retryAfterFaultMs = 1_000
 /** Who has too many sessions is to come back no sooner: one may have ended by then. */
 const retryAfterCrowdMs = 10_000
+/** A reply of so many characters is long: a page of history. */
+const longReply = 65_536
 /** Commands that may wait for the reply to `connect`. */
 const earlyCommands = 100
 
@@ -58,6 +60,8 @@ export class Session {
   #behind = false
   /** Bytes of what it missed that the peer has not taken yet. */
   #missedBytes = 0
+  /** Bytes of a long reply that it has not taken yet. */
+  #longReplyBytes = 0
   #cancelTimer: () => void
   #tokensGiven = 0
   #tokenInForce = 0
@@ -150,7 +154,7 @@ export class Session {
     if (this.closed) return
     const bytes = Math.max(0, this.#socket.bufferedBytes - this.#missedBytes)
     this.#engine.queues.note(this, bytes)
-    if (bytes > this.#engine.config.queueBytes) this.close(4409)
+    if (bytes - this.#longReplyBytes > this.#engine.config.queueBytes) this.close(4409)
     if (this.closed || this.#behind) return
     this.#behind = true
     this.#socket.whenDrained(() => {
@@ -251,7 +255,7 @@ export class Session {
   #responder({ id, command }: CommandFrame): Responder {
     return {
       result: (result) => {
-        if (id !== undefined) this.#socket.send(encodeReply({ id, result }))
+        if (id !== undefined) this.#reply(encodeReply({ id, result }))
       },
       error: (error) => {
         const { user, address, origin } = this
@@ -260,6 +264,20 @@ export class Session {
         if (id !== undefined) this.#socket.send(encodeReply({ id, error: error.toJSON() }))
       },
     }
+  }
+
+  /**
+   * Sends a reply. One that is long counts against what may wait for all sessions, and not for this one: else a page of history would end
+   * it on a slow link, whenever it is asked for. Where a second one comes before it was taken, that counts (S6).
+   */
+  #reply(frame: Frame): void {
+    const before = this.#socket.bufferedBytes
+    this.#socket.send(frame)
+    if (frame.text.length < longReply || this.#longReplyBytes > 0) return
+    this.#longReplyBytes = this.#socket.bufferedBytes - before
+    this.#socket.whenDrained(() => {
+      this.#longReplyBytes = 0
+    })
   }
 
   async #connect(frame: CommandFrame): Promise<void> {

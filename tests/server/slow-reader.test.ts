@@ -157,6 +157,52 @@ it('S6 replies count too: who asks and does not read is closed as well', async (
   expect((await slow.peer.closed).code).toBe(4409)
 })
 
+/** A session that takes nothing any more, so that whatever comes for it waits here. */
+async function fallBehind(slow: Peer, host: Peer, conversation: ConversationId): Promise<void> {
+  slow.peer.webSocket.pause()
+  await sayUntil(host, conversation, 1, () => slow.socket.bufferedBytes > 0)
+}
+
+it('S6 a page of history may be longer than the limit, again and again', async () => {
+  await using doors = await openDoors({ queueBytes: 262_144 })
+  const [host, slow] = [await doors.connect(alice), await doors.connect(bob)]
+  const room = await roomOf(host, bob)
+  for (const number of range(1, 200)) await say(host, room, number)
+  for (let pages = 0; pages < 3; pages++) {
+    await fallBehind(slow, host, room)
+    const page = slow.peer.command('get_messages', { conversation: room, limit: 200 })
+    await vi.waitFor(() => expect(doors.engine.queues.bytes).toBeGreaterThan(1_048_576))
+    expect(slow.session.closed).toBe(false)
+    slow.peer.webSocket.resume()
+    expect((await page).messages).toHaveLength(200)
+    await vi.waitFor(() => expect(doors.engine.queues.bytes).toBe(0))
+  }
+  expect(slow.session.closed).toBe(false)
+})
+
+it('S6 what comes behind a long page counts, and the page itself counts with all queues', async () => {
+  await using doors = await openDoors({ queueBytes: 262_144, queuesBytes: 4_194_304 })
+  const [host, slow, slower] = [await doors.connect(alice), await doors.connect(bob), await doors.connect(carol)]
+  const room = await roomOf(host, bob)
+  await fallBehind(slow, host, room)
+  slow.peer.send(JSON.stringify({ id: 1_000, command: 'get_messages', args: { conversation: room, limit: 200 } }))
+  await vi.waitFor(() => expect(doors.engine.queues.bytes).toBeGreaterThan(1_048_576))
+  const waiting = slow.socket.bufferedBytes
+  await sayUntil(host, room, 1, () => slow.session.closed || slow.socket.bufferedBytes > waiting + 300_000)
+  expect(slow.session.closed).toBe(true)
+
+  const rooms = [await roomOf(host, carol), await roomOf(host, dave)]
+  await fallBehind(slower, host, rooms[0] as ConversationId)
+  const other = await doors.connect(dave)
+  await fallBehind(other, host, rooms[1] as ConversationId)
+  for (const [index, { peer }] of [slower, other].entries()) {
+    const args = { conversation: rooms[index], limit: 200 }
+    peer.send(JSON.stringify({ id: 1_000, command: 'get_messages', args }))
+  }
+  await vi.waitFor(() => expect(slower.session.closed || other.session.closed).toBe(true))
+  expect(slower.session.closed && other.session.closed).toBe(false)
+})
+
 it('S6, R2 what was missed does not count: who reads it slowly gets all of it, and what happened meanwhile', async () => {
   await using doors = await openDoors({ queueBytes: 32_768, queuesBytes: 32_768 })
   const host = await doors.connect(alice)
