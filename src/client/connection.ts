@@ -176,10 +176,12 @@ export class Connection {
       const args: Args<'connect'> = { token: this.#token ?? '', cursor }
       socket.send(JSON.stringify({ id: connectId, command: 'connect', args }))
     }
-    socket.onmessage = ({ data }: { data: string }) => {
+    socket.onmessage = ({ data }: { data: unknown }) => {
       if (socket !== this.#socket) return
       this.#pulse.heard()
-      this.#receive(JSON.parse(data))
+      const frame = frameOf(data)
+      if (frame) this.#receive(frame)
+      else this.#lost(1006, 'what came is no frame of a Fanfare server')
     }
     socket.onclose = ({ code, reason }: { code: number; reason: string }) => lost(code, reason)
     // Some platforms send no close event when a connection couldn't be made at all.
@@ -347,5 +349,15 @@ export class Connection {
     } catch {
       // The session ends with 4401 when its old token does, and a new one is asked for then.
     }
+  }
+}
+
+/** Null where it is none, as when something on the way answers in the server's place. */
+function frameOf(data: unknown): ReplyFrame | PushFrame | null {
+  try {
+    const frame = JSON.parse(String(data))
+    return Object(frame) === frame ? frame : null
+  } catch {
+    return null
   }
 }

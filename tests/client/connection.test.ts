@@ -575,6 +575,22 @@ test.each([4408, 4409, 1001, 1011])('W1 after close code %i the chat comes back 
   expect(await (await server.session()).begin()).toEqual({ token: 'token-1', cursor: 'c0' })
 })
 
+test.each(['<html>', '', '7', 'null', Buffer.from([1, 2])])(
+  'C7 after %j, which is no frame, the chat comes back with its cursor',
+  async (data) => {
+    await using server = await ScriptedServer.start()
+    holdTime()
+    using opened = await openSession(server, { cursor: 'c7' })
+    opened.session.sendData(data)
+    const { error } = await reached(opened.chat, 'waiting')
+    expect(error).toMatchObject({ code: 'unavailable', retryable: true })
+    expect(error?.message).toContain('no frame of a Fanfare server')
+    vi.advanceTimersByTime(500)
+    expect(await (await server.session()).resume()).toBe('c0')
+    await reached(opened.chat, 'connected')
+  },
+)
+
 test('W1 after 4503 the chat comes back after the milliseconds of the reason', async () => {
   await using server = await ScriptedServer.start()
   holdTime()

@@ -106,7 +106,12 @@ export class ScriptedSession {
   }
 
   send(frame: unknown): void {
-    this.#socket.send(JSON.stringify(frame))
+    this.sendData(JSON.stringify(frame))
+  }
+
+  /** Sends what may be no frame at all. */
+  sendData(data: string | Buffer): void {
+    this.#socket.send(data)
   }
 
   close(code: number, reason = ''): void {
