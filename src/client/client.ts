@@ -291,10 +291,10 @@ export class Chat {
   ): Promise<{ conversation: Conversation; created: boolean }> {
     const { admins, distinct_by_participants, client_id, signal } = options
     const args = {
-      participants: participants.map(idOf),
+      participants: idsOf(participants),
       title,
       metadata,
-      admins: admins?.map(idOf),
+      admins: admins && idsOf(admins),
       distinct_by_participants,
       client_id: client_id ?? newClientId(),
     }
@@ -360,7 +360,7 @@ export class Chat {
     participants: readonly UserRef[],
     options?: CallOptions,
   ): Promise<Conversation> {
-    const args = { conversation: idOf(conversation), participants: participants.map(idOf) }
+    const args = { conversation: idOf(conversation), participants: idsOf(participants) }
     return this.#pick('add_participants', 'conversation', args, options)
   }
 
@@ -373,13 +373,13 @@ export class Chat {
     participants: readonly UserRef[],
     options?: CallOptions,
   ): Promise<Conversation | GoneConversation> {
-    const args = { conversation: idOf(conversation), participants: participants.map(idOf) }
+    const args = { conversation: idOf(conversation), participants: idsOf(participants) }
     return this.#pick('remove_participants', 'conversation', args, options)
   }
 
   /** Makes participants admins. Errors: `not_found`, `forbidden` to who is no admin, `invalid_argument` for who takes no part. */
   addAdmins(conversation: ConversationRef, admins: readonly UserRef[], options?: CallOptions): Promise<Conversation> {
-    const args = { conversation: idOf(conversation), admins: admins.map(idOf) }
+    const args = { conversation: idOf(conversation), admins: idsOf(admins) }
     return this.#pick('add_admins', 'conversation', args, options)
   }
 
@@ -389,7 +389,7 @@ export class Chat {
     admins: readonly UserRef[],
     options?: CallOptions,
   ): Promise<Conversation> {
-    const args = { conversation: idOf(conversation), admins: admins.map(idOf) }
+    const args = { conversation: idOf(conversation), admins: idsOf(admins) }
     return this.#pick('remove_admins', 'conversation', args, options)
   }
 
@@ -496,7 +496,7 @@ export class Chat {
 
   /** Gives the profiles of at most 100 users; those of users with whom the caller shares no conversation are empty. Errors: `too_large`. */
   getUsers(users: readonly UserRef[], options?: CallOptions): Promise<User[]> {
-    return this.#pick('get_users', 'users', { users: users.map(idOf) }, options)
+    return this.#pick('get_users', 'users', { users: idsOf(users) }, options)
   }
 
   /** Gives the caller's own user channel with its `name`, which is a secret: who holds it can listen. */
@@ -537,4 +537,9 @@ function newClientId(): string {
 /** What is neither is left for the server to refuse. */
 function idOf<I extends string>(ref: I | { readonly id: I }): I {
   return (ref as { readonly id?: I })?.id ?? (ref as I)
+}
+
+/** What is no list is left for the server to refuse. */
+function idsOf(refs: readonly UserRef[]): UserId[] {
+  return refs?.map?.(idOf<UserId>) ?? refs
 }

@@ -324,3 +324,20 @@ test('C6, L3 calls that are far too many at once are all done in their time, and
   expect(counts).toEqual(Array(900).fill({ conversation: 0, message: 0 }))
   expect(states).not.toContain('waiting')
 })
+
+test.each(['user/bob', undefined, null, 7])(
+  'C3 %j in place of a list of users is refused by the server',
+  async (users) => {
+    await using server = await startServer()
+    using alice = await join(server, 'alice')
+    const { conversation } = await alice.chat.createDirectConversation('user/bob')
+    for (const call of [
+      alice.chat.createConversation(users as never),
+      alice.chat.addParticipants(conversation, users as never),
+      alice.chat.addAdmins(conversation, users as never),
+      alice.chat.getUsers(users as never),
+    ]) {
+      await expect(call).rejects.toMatchObject({ name: 'FanfareError', code: 'invalid_argument' })
+    }
+  },
+)
