@@ -19,6 +19,8 @@ import {
 
 /** So often an operation is tried again that another one was in the way of. */
 const tries = 5
+/** While the database fails, what has waited so long for those before it is not tried: one after another would wait as long again. */
+const patienceMs = 5_000
 
 /**
  * Opens the database at `url`, and makes its tables where they are missing. Rejects with `DatabaseUnusable` when it can't be reached or used,
@@ -65,6 +67,8 @@ class PostgresDatabase {
   readonly #observer: StorageObserver
   readonly #lines = new WaitingLines()
   readonly #answers = new AnswersInOrder()
+  /** Whether the database has failed an operation, and done none since. */
+  #failing = false
   #underWay = 0
   #whenIdle: (() => void) | null = null
   #closing: Promise<void> | null = null
@@ -144,7 +148,13 @@ class PostgresDatabase {
   }
 
   #inLanes<R>(lanes: Lanes, isolation: Isolation, steps: () => Steps<R>, answer: (result: R) => void): Promise<void> {
-    return this.#lines.run(lanes, () => this.#tried(isolation, steps, answer))
+    const askedAt = performance.now()
+    return this.#lines.run(lanes, async () => {
+      if (this.#failing && performance.now() - askedAt > patienceMs) {
+        throw new Trouble(new Error('it has failed those before, which this one waited for'))
+      }
+      await this.#tried(isolation, steps, answer)
+    })
   }
 
   async #tried<R>(isolation: Isolation, steps: () => Steps<R>, answer: (result: R) => void): Promise<void> {
@@ -171,10 +181,12 @@ class PostgresDatabase {
     try {
       const begunAt = performance.now()
       const result = await this.#connections.use((client) => transaction(client, isolation, steps, logging))
+      this.#failing = false
       this.#observer.committed(1, performance.now() - begunAt)
       if (ticket?.entry) this.#connections.told(ticket.entry.position)
       await this.#answers.committed(ticket, () => answer(result))
     } catch (error) {
+      if (error instanceof Trouble && error.isOutside) this.#failing = true
       if (ticket) this.#answers.leave(ticket)
       throw error
     }

@@ -33,6 +33,9 @@ export interface PostgresServer extends AsyncDisposable {
   kill(): Promise<void>
   /** Starts it after `kill`. */
   start(): Promise<void>
+  /** From now on none of its processes does anything, as on a machine that hangs, until `thaw`. */
+  freeze(): void
+  thaw(): void
 }
 
 export interface EmptyDatabase extends AsyncDisposable {
@@ -96,6 +99,13 @@ export async function startPostgres(programs: string): Promise<PostgresServer> {
     server.kill('SIGINT')
     await ended
   }
+  /** Gives its other processes. */
+  const signal = (name: NodeJS.Signals) => {
+    const pid = server.pid as number
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number)
+    for (const each of [pid, ...children]) process.kill(each, name)
+    return children
+  }
   const takeBackup = () => {
     rmSync(data, { recursive: true })
     renameSync(backup, data)
@@ -142,16 +152,21 @@ export async function startPostgres(programs: string): Promise<PostgresServer> {
       await start()
     },
     async kill() {
-      const { pid } = server
-      const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number)
-      for (const process_ of [pid as number, ...children]) process.kill(process_, 'SIGKILL')
+      const children = signal('SIGKILL')
       await ended
       // It starts only when the last of them has let go of the memory that they shared.
       while (children.some((child) => existsSync(`/proc/${child}/exe`)))
         await new Promise((resolve) => setImmediate(resolve))
     },
     start,
+    freeze() {
+      signal('SIGSTOP')
+    },
+    thaw() {
+      signal('SIGCONT')
+    },
     async [Symbol.asyncDispose]() {
+      server.kill('SIGCONT')
       server.kill('SIGQUIT')
       await ended
       rmSync(folder, { recursive: true, force: true })

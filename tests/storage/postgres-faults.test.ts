@@ -200,6 +200,20 @@ describe.skipIf(withoutPostgres)('PostgreSQL: connections and servers that go', 
     await other.query('ROLLBACK')
     expect(seqOf(await stage.say(alice, room, 'after'))).toBe(2)
   })
+
+  it('STORAGE where the database falls silent all that waits is unavailable when the first is, and then it goes on', async () => {
+    await using database = await PostgresDatabase.create(server())
+    const { stage, room } = await openRoom(database)
+    await stage.say(alice, room, 'before')
+    server().freeze()
+    const asked = await Promise.all(Array.from({ length: 8 }, () => refusal(stage.say(alice, room, 'lost'))))
+    server().thaw()
+    expect(asked).toMatchObject(asked.map(() => ({ code: 'unavailable', retryable: true })))
+    expect(database.troubles).toHaveLength(8)
+    const after = () => stage.say(alice, room, 'after', { clientId: 'after' })
+    await expect.poll(after, { timeout: 15_000 }).toBeTruthy()
+    expect((await stage.messages(bob, room)).map(({ body }) => body)).toEqual(['after', 'before'])
+  })
 })
 
 describe.skipIf(withoutPostgres)('PostgreSQL: errors', () => {
