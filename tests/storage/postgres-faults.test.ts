@@ -171,7 +171,8 @@ describe.skipIf(withoutPostgres)('PostgreSQL: connections and servers that go', 
     // A standby that must have each commit too, and never comes: then a commit is done here and not answered.
     await inDatabase(database.url, `ALTER SYSTEM SET synchronous_standby_names = 'nobody'`)
     await inDatabase(database.url, 'SELECT pg_reload_conf()')
-    const waiting = (end: string) => `SELECT ${end}(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'`
+    const waiting = (end: string) =>
+      `SELECT ${end}(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = 'fanfare'`
     // Told to give up waiting PostgreSQL answers as if all were well, but for a warning.
     for (const [user, end] of [[alice, 'pg_terminate_backend'] as const, [bob, 'pg_cancel_backend'] as const]) {
       const asked = refusal(stage.say(user, room, end, { clientId: 'c' }))
