@@ -38,6 +38,21 @@ function range(from: number, to: number): number[] {
   return Array.from({ length: to - from + 1 }, (_, index) => from + index)
 }
 
+/** How much waits for a peer that takes nothing, once the buffers of the system are full. */
+async function waitingFor({ socket }: Peer): Promise<number> {
+  let before = 0
+  await vi.waitFor(
+    () => {
+      const now = socket.bufferedBytes
+      const isFull = now > 0 && now === before
+      before = now
+      expect(isFull).toBe(true)
+    },
+    { timeout: 10_000 },
+  )
+  return before
+}
+
 async function expectAll({ peer }: Peer, last: number): Promise<void> {
   await peer.command('ping')
   expect(numbers(peer.events)).toEqual(range(1, last))
@@ -204,7 +219,9 @@ it('S6 what comes behind a long page counts, and the page itself counts with all
 })
 
 it('S6, R2 what was missed does not count: who reads it slowly gets all of it, and what happened meanwhile', async () => {
-  await using doors = await openDoors({ queueBytes: 32_768, queuesBytes: 32_768 })
+  // What is left of a piece of the log when the system's buffers are full differs from system to system, so the limits are next to nothing.
+  const queueBytes = 500
+  await using doors = await openDoors({ queueBytes, queuesBytes: queueBytes })
   const host = await doors.connect(alice)
   const { cursor } = host.greeting
   const rooms = [await roomOf(host, bob), await roomOf(host, bob)]
@@ -214,9 +231,8 @@ it('S6, R2 what was missed does not count: who reads it slowly gets all of it, a
   }
   const back = await doors.connect(bob, cursor)
   back.peer.webSocket.pause()
-  // What was read at once waits for it, and is far more than its queue may hold.
-  await vi.waitFor(() => expect(back.socket.bufferedBytes).toBeGreaterThan(65_536), { timeout: 10_000 })
-  const waiting = back.socket.bufferedBytes
+  const waiting = await waitingFor(back)
+  expect(waiting).toBeGreaterThan(queueBytes)
   const last = 2 * count + 40
   for (const number of range(2 * count + 1, last)) await say(host, rooms[0] as ConversationId, number)
   expect(back.session.closed).toBe(false)
@@ -237,7 +253,7 @@ it('S6 replies count also while what was missed is waiting', async () => {
   for (const number of range(1, 450)) await say(host, room, number)
   const slow = await doors.connect(bob, cursor)
   slow.peer.webSocket.pause()
-  await vi.waitFor(() => expect(slow.socket.bufferedBytes).toBeGreaterThan(65_536), { timeout: 10_000 })
+  await waitingFor(slow)
   for (let asked = 0; !slow.session.closed; asked++) {
     expect(asked).toBeLessThan(100)
     slow.peer.send(JSON.stringify({ id: 1_000 + asked, command: 'get_messages', args: { conversation: room } }))
