@@ -6,15 +6,27 @@ import { writeSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 
+export const noDescriptor = -1
+
 /**
- * Where bytes written to the socket go just as they are; -1 where there is no such place: with TLS, and on Windows. It is the socket's until
- * that is destroyed. Then the system gives the number to another connection, so it must be asked `tcp.writable` before each write.
+ * Where bytes written to the socket go just as they are; `noDescriptor` where there is no such place: with TLS, and on Windows. It is the
+ * socket's until `beforeRelease` says that it isn't: then the system gives the number to another connection.
  */
 export function descriptorOf(tcp: Socket): number {
-  if (tcp instanceof TLSSocket) return -1
+  if (tcp instanceof TLSSocket) return noDescriptor
   // Node has no other name for it.
   const { _handle } = tcp as Socket & { readonly _handle?: { readonly fd?: number } | null }
-  return _handle?.fd ?? -1
+  return _handle?.fd ?? noDescriptor
+}
+
+/** Tells when the socket is about to give up its descriptor. The event `close` comes in a later turn, when another may have the number. */
+export function beforeRelease(tcp: Socket, holder: { released(): void }): void {
+  // What `destroy` calls, however it came to that; Node's streams leave it to who makes one.
+  const { _destroy } = tcp
+  tcp._destroy = (error, callback) => {
+    holder.released()
+    _destroy.call(tcp, error, callback)
+  }
 }
 
 /**

@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket as TcpSocket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { WebSocketServer as Acceptor, type Server, type ServerOptions, WebSocket } from 'ws'
+import { WebSocketServer as Acceptor, type RawData, type Server, type ServerOptions, WebSocket } from 'ws'
 import type { Clock } from '../engine/clock.ts'
 import type { Engine } from '../engine/engine.ts'
 import { pingIntervalMs, type Session } from '../engine/session.ts'
@@ -10,7 +10,7 @@ import type { Socket } from '../engine/socket.ts'
 import { type CloseCode, FanfareError } from '../protocol/codes.ts'
 import { type Frame, socketPath } from '../protocol/frames.ts'
 import type { TrustedProxies } from './address.ts'
-import { descriptorOf, writeNow } from './descriptor.ts'
+import { beforeRelease, descriptorOf, noDescriptor, writeNow } from './descriptor.ts'
 import { refuseUpgrade } from './http-error.ts'
 import { Owed } from './owed.ts'
 import { isAllowedOrigin, pathOf, toldOrigin } from './request.ts'
@@ -32,6 +32,11 @@ export class WebSocketServer {
   /** What no socket counts: what was written past them, and all of the connections that have ended. */
   readonly #uncounted: Traffic = { sentBytes: 0, receivedBytes: 0 }
   #whenEnded = () => {}
+  readonly #onEnd = (connection: Connection) => {
+    this.#connections.delete(connection)
+    connection.addTo(this.#uncounted)
+    if (this.#connections.size === 0) this.#whenEnded()
+  }
 
   constructor(engine: Engine, origins: readonly string[], proxies: TrustedProxies) {
     this.#engine = engine
@@ -87,13 +92,8 @@ export class WebSocketServer {
 
   #accept(webSocket: Peer, address: string, origin: string | null, tcp: Duplex): void {
     // What Node gives for an upgrade is the connection itself, and only its type says less.
-    const connection = new Connection(webSocket, tcp as TcpSocket, this.#engine.clock, this.#uncounted)
+    const connection = new Connection(webSocket, tcp as TcpSocket, this.#engine.clock, this.#uncounted, this.#onEnd)
     this.#connections.add(connection)
-    webSocket.once('close', () => {
-      this.#connections.delete(connection)
-      connection.addTo(this.#uncounted)
-      if (this.#connections.size === 0) this.#whenEnded()
-    })
     connection.begin(this.#engine.open(connection, address, origin))
   }
 
@@ -118,23 +118,50 @@ interface Traffic {
   receivedBytes: number
 }
 
-/** Tells of the close handshake when it begins, be it that `ws` answers the peer's close frame: no other frame may follow (RFC 6455, 5.5.1). */
+/** One end of a WebSocket, as `ws` makes it. */
 class Peer extends WebSocket {
-  onClosing = () => {}
+  /** Whose it is. By it all share their listeners: with closures of its own a session took 1 KiB more. */
+  connection: Connection | null = null
 
+  /** The close handshake begins, be it that `ws` answers the peer's close frame: no other frame may follow (RFC 6455, 5.5.1). */
   override close(code?: number, data?: string | Buffer): void {
-    this.onClosing()
+    this.connection?.closing()
     super.close(code, data)
   }
+}
+
+/** Its listeners, which `ws` calls with it as `this`. */
+const listeners = {
+  message(this: WebSocket, data: RawData, isBinary: boolean): void {
+    connectionOf(this)?.received(data, isBinary)
+  },
+  ping(this: WebSocket): void {
+    connectionOf(this)?.streamed()
+  },
+  pong(this: WebSocket): void {
+    connectionOf(this)?.pingLater()
+  },
+  close(this: WebSocket, code: number): void {
+    connectionOf(this)?.ended(code)
+  },
+  /** ws closes the connection itself after an error of the peer's (1002, 1007, 1009), and tells of it by 'close'. */
+  error(): void {},
+}
+
+function connectionOf(webSocket: WebSocket): Connection | null {
+  return (webSocket as Peer).connection
 }
 
 /** One connection. Frames of one event-loop turn go out in one write, and whole, past `ws`, which would frame each anew. */
 class Connection implements Socket {
   readonly #webSocket: Peer
   readonly #tcp: TcpSocket
-  readonly #descriptor: number
   readonly #clock: Clock
   readonly #uncounted: Traffic
+  readonly #onEnd: (connection: Connection) => void
+  #descriptor: number
+  /** Whether something went to the stream, be it of `ws`, which may wait there. It did when the connection became a WebSocket. */
+  #streamed = true
   /** What is written at the end of this turn. */
   #owed: Owed | null = null
   #closing = false
@@ -142,33 +169,55 @@ class Connection implements Socket {
   #cancelPing = () => {}
 
   /** Adds to `uncounted` what it writes past its socket. */
-  constructor(webSocket: Peer, tcp: TcpSocket, clock: Clock, uncounted: Traffic) {
+  constructor(
+    webSocket: Peer,
+    tcp: TcpSocket,
+    clock: Clock,
+    uncounted: Traffic,
+    onEnd: (connection: Connection) => void,
+  ) {
     this.#webSocket = webSocket
+    webSocket.connection = this
     this.#tcp = tcp
-    this.#descriptor = descriptorOf(tcp)
     this.#clock = clock
     this.#uncounted = uncounted
+    this.#onEnd = onEnd
+    this.#descriptor = descriptorOf(tcp)
+    beforeRelease(tcp, this)
   }
 
   /** Hands what comes to the session, and begins to ping. */
   begin(session: Session): void {
     this.#session = session
-    this.#webSocket.onClosing = () => {
-      this.#closing = true
-    }
-    this.#webSocket.on('message', (data: Buffer, isBinary) => {
-      if (isBinary) session.receiveBinary()
-      else session.receive(data.toString('utf8'))
-    })
-    this.#webSocket.on('close', (code) => {
-      this.#closing = true
-      this.#cancelPing()
-      session.ended(code)
-    })
-    // ws closes the connection itself after an error of the peer's (1002, 1007, 1009), and tells of it by 'close'.
-    this.#webSocket.on('error', () => {})
-    this.#webSocket.on('pong', () => this.#pingLater(session))
-    this.#pingLater(session)
+    const { message, ping, pong, close, error } = listeners
+    this.#webSocket.on('message', message).on('ping', ping).on('pong', pong).on('close', close).on('error', error)
+    this.pingLater()
+  }
+
+  received(data: RawData, isBinary: boolean): void {
+    if (isBinary) this.#session?.receiveBinary()
+    else this.#session?.receive(data.toString('utf8'))
+  }
+
+  /** `ws` wrote something by itself. */
+  streamed(): void {
+    this.#streamed = true
+  }
+
+  /** Nothing is written any more but what closes it. */
+  closing(): void {
+    this.#closing = true
+    this.#cancelPing()
+  }
+
+  released(): void {
+    this.#descriptor = noDescriptor
+  }
+
+  ended(code: number): void {
+    this.closing()
+    this.#session?.ended(code)
+    this.#onEnd(this)
   }
 
   /** Adds what its socket has counted so far. */
@@ -194,8 +243,6 @@ class Connection implements Socket {
   close(code: CloseCode, reason: string): void {
     if (this.#closing) return
     this.flush()
-    this.#closing = true
-    this.#cancelPing()
     this.#webSocket.close(code, reason)
   }
 
@@ -216,22 +263,26 @@ class Connection implements Socket {
     const owed = this.#owed
     if (!owed) return
     this.#owed = null
-    // Only what must be is looked at: with thousands of sockets, each object that is touched is out of the processor's caches.
-    if (this.#closing || !this.#tcp.writable) return
+    if (this.#closing) return
     const { bytes } = owed
-    const taken = this.#tcp.writableLength === 0 ? writeNow(this.#descriptor, bytes) : 0
+    // With thousands of sockets whatever is looked at is out of the processor's caches: the socket itself only where it must be.
+    if (this.#streamed) this.#streamed = this.#tcp.writableLength > 0
+    const taken = this.#streamed ? 0 : writeNow(this.#descriptor, bytes)
     this.#uncounted.sentBytes += taken
-    if (taken === bytes.length) return
+    if (taken === bytes.length || !this.#tcp.writable) return
+    this.#streamed = true
     this.#tcp.write(bytes.subarray(taken))
     if (this.#tcp.writableLength > 0) this.#session?.fellBehind()
   }
 
-  #pingLater(session: Session): void {
+  /** Pings when it is time to, and ends the session where nothing is answered. */
+  pingLater(): void {
     this.#cancelPing()
     if (this.#closing) return
     this.#cancelPing = this.#clock.after(pingIntervalMs, () => {
+      this.#streamed = true
       this.#webSocket.ping()
-      this.#cancelPing = this.#clock.after(pongTimeoutMs, () => session.close(4408))
+      this.#cancelPing = this.#clock.after(pongTimeoutMs, () => this.#session?.close(4408))
     })
   }
 }

@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, vi } from 'vitest'
 import { WebSocket } from 'ws'
-import type { Session } from '../../src/engine/session.ts'
+import { pingIntervalMs, type Session } from '../../src/engine/session.ts'
 import type { Socket } from '../../src/engine/socket.ts'
 import { Frame } from '../../src/protocol/frames.ts'
+import type { FakeClock } from '../../src/testing/clock.ts'
 import type { Ending } from '../../src/testing/raw-session.ts'
 import { type SocketStage, socketContract } from '../../src/testing/socket-contract.ts'
 import { startEngine } from '../../src/testing/start-engine.ts'
@@ -48,6 +49,33 @@ it('U2 nothing goes to who has got the descriptor of a connection that was destr
   expect(files.descriptors).toContain(descriptor)
   await turn(() => {})
   expect(fstatSync(descriptor).size).toBe(0)
+})
+
+it('S5 what is sent goes behind a ping and a pong that wait for the peer', async () => {
+  await using stage = await openWebSocket()
+  const { socket, session, tcp, peer, clock } = stage
+  session.expireAt(clock.now() + 2 * pingIntervalMs)
+  const came: string[] = []
+  peer.on('ping', () => came.push('ping'))
+  peer.on('pong', () => came.push('pong'))
+  peer.on('message', (data) => came.push(data.toString()))
+
+  socket.send(new Frame('one'))
+  await vi.waitFor(() => expect(came).toEqual(['one']))
+  tcp.cork()
+  clock.advance(pingIntervalMs)
+  socket.send(new Frame('two'))
+  await turn(() => tcp.uncork())
+  await vi.waitFor(() => expect(came).toEqual(['one', 'ping', 'two']))
+
+  socket.send(new Frame('three'))
+  await vi.waitFor(() => expect(came).toContain('three'))
+  tcp.cork()
+  peer.ping()
+  await vi.waitFor(() => expect(tcp.writableLength).toBeGreaterThan(0))
+  socket.send(new Frame('four'))
+  await turn(() => tcp.uncork())
+  await vi.waitFor(() => expect(came).toEqual(['one', 'ping', 'two', 'three', 'pong', 'four']))
 })
 
 /** Opens empty files until one has got the descriptor: the system gives the least number that is free. */
@@ -99,7 +127,13 @@ async function openPair(): Promise<SocketStage> {
   }
 }
 
-async function openWebSocket(): Promise<SocketStage & { readonly peer: WebSocket; readonly tcp: TcpSocket }> {
+interface WebSocketStage extends SocketStage {
+  readonly peer: WebSocket
+  readonly tcp: TcpSocket
+  readonly clock: FakeClock
+}
+
+async function openWebSocket(): Promise<WebSocketStage> {
   // The suite fills queues further than a session would let it.
   const started = await startEngine({ queueBytes: Number.POSITIVE_INFINITY })
   const { engine } = started
@@ -124,6 +158,7 @@ async function openWebSocket(): Promise<SocketStage & { readonly peer: WebSocket
   const session = sessions[0] as Session
   return {
     peer,
+    clock: started.clock,
     tcp: connections[0] as TcpSocket,
     socket: sockets[0] as Socket,
     session,
