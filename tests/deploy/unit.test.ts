@@ -19,7 +19,10 @@ const hasSystemd = (() => {
   }
 })()
 
-if (!hasSystemd) console.warn('SKIPPED: no systemd-analyze in PATH, so nobody has read deploy/fanfare.service')
+const reason =
+  'no systemd-analyze in PATH, so nobody has read deploy/fanfare.service; on Debian: apt-get install systemd'
+if (!hasSystemd && process.env.CI) throw new Error(reason)
+if (!hasSystemd) console.warn(`SKIPPED: ${reason}`)
 
 /** The unit, with the programs that are here in place of those that an operator installs. */
 function unitIn(folder: { in(...parts: string[]): string }): string {
