@@ -83,6 +83,7 @@ export class CatchUp {
       this.#position = Math.min(position, wholeTo)
       // A listener never gets what concerns the channel itself (U6).
       if (this.#session.listener && data.record_type === 'user_channel') continue
+      if (data.event_type === 'delete') this.#session.withdraw()
       if (data.record_type === 'conversation' && data.event_type === 'delete') this.#departed(data.record.id)
       frames.push(encodeEvent(data, place, this.#engine.fanout.cursorAt(this.#position)))
     }
@@ -92,7 +93,6 @@ export class CatchUp {
   /** It is told that its user is out of a conversation. Where other nodes write too this one may not have heard of that yet (E5). */
   #departed(conversation: ConversationId): void {
     const { alone, memberships, typing } = this.#engine
-    this.#session.departed()
     if (alone) return
     memberships.outdate(conversation, Number.POSITIVE_INFINITY)
     typing.unwatch(conversation, this.#session)

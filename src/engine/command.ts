@@ -15,9 +15,17 @@ interface Row<N extends CommandName> {
   readonly args: z.ZodType<Args<N>>
 }
 
-/** A command that leaves the log as it is. What it asks of storage it gives back as it is, or as a `Later`. */
+/**
+ * A command that only reads. What it asks of storage it gives back as it is, or as a `Later`. It may be done again, where what it has read
+ * is older than what its session was told since.
+ */
 export interface ReadCommand<N extends CommandName> extends Row<N> {
   readonly read: (call: Call, args: Args<N>) => Result<N> | Promise<Result<N>> | Later<Result<N>>
+}
+
+/** A command that leaves the log as it is and does something all the same. It is done once. */
+export interface ActCommand<N extends CommandName> extends Row<N> {
+  readonly act: (call: Call, args: Args<N>) => Result<N> | Promise<Result<N>> | Later<Result<N>>
 }
 
 /**
@@ -28,7 +36,7 @@ export class Later<R> {
   /** Calls one of the two, once. */
   readonly settle: (done: (result: R) => void, fail: (error: unknown) => void) => void
 
-  private constructor(settle: Later<R>['settle']) {
+  constructor(settle: Later<R>['settle']) {
     this.settle = settle
   }
 
@@ -48,5 +56,5 @@ export interface WriteCommand<N extends CommandName> extends Row<N> {
   readonly write: (call: Call, args: Args<N>) => Promise<Written<Result<N>>>
 }
 
-export type Command<N extends CommandName> = ReadCommand<N> | WriteCommand<N>
+export type Command<N extends CommandName> = ReadCommand<N> | ActCommand<N> | WriteCommand<N>
 export type CommandTable<N extends CommandName = CommandName> = { readonly [Name in N]: Command<Name> }

@@ -3,7 +3,7 @@ import { FanfareError } from '../protocol/codes.ts'
 import type { Args, CommandName } from '../protocol/commands.ts'
 import { parseArgs } from './arguments.ts'
 import { Call, type Caller } from './call.ts'
-import { type Command, type CommandTable, Later } from './command.ts'
+import { type Command, type CommandTable, Later, type ReadCommand, type WriteCommand } from './command.ts'
 import { conversationCommands } from './conversations.ts'
 import type { Engine } from './engine.ts'
 import { messageCommands } from './messages.ts'
@@ -24,6 +24,9 @@ export interface Responder {
   result(result: unknown): void
   error(error: FanfareError): void
 }
+
+/** So often at the most it is read again because the session was told something new meanwhile. */
+const triesToBeFresh = 3
 
 const table = new Map(Object.entries(commands) as [CommandName, Command<CommandName>][])
 
@@ -56,31 +59,67 @@ export function execute(engine: Engine, caller: Caller, name: string, args: unkn
     requireCaller(command, caller)
     const call = new Call(engine, caller)
     const parsed = parseArgs(command.args, args) as Args<CommandName>
-    if ('write' in command) {
-      command
-        .write(call, parsed)
-        .then(({ result, entry }) => {
-          done(result)
-          if (entry) engine.fanout.publish(entry, call.held, caller.session?.id ?? null)
-        }, fail)
-        .catch((error: unknown) => engine.toError(error, `publishing what ${name} did`))
-      return
-    }
-    const { session } = caller
-    const read = () => {
-      const departures = session?.departures
-      // Where other nodes write, what was read may be of a conversation that the caller has been told since to be out of (E5): it is read
-      // again then. A node that is alone reads in the order in which it tells.
-      const answer = (result: unknown) => (engine.alone || session?.departures === departures ? done(result) : read())
-      const result = command.read(call, parsed)
-      if (result instanceof Later) result.settle(answer, fail)
-      else if (result instanceof Promise) result.then(answer, fail)
-      else done(result)
-    }
-    read()
+    if ('write' in command) write(command, call, parsed, done, fail)
+    else if ('act' in command) settle(command.act(call, parsed), done, fail)
+    else read(command, call, parsed, done, fail)
   } catch (error) {
     fail(error)
   }
+}
+
+type Done = (result: unknown) => void
+type Fail = (cause: unknown) => void
+type AnyArgs = Args<CommandName>
+
+function write(command: WriteCommand<CommandName>, call: Call, args: AnyArgs, done: Done, fail: Fail): void {
+  const { engine, caller } = call
+  const withdrawn = caller.session?.withdrawn
+  command
+    .write(call, args)
+    .then(({ result, entry }) => {
+      // A record that was made before is given as it is, be it that its deletion was told since it was read.
+      if (!entry && 'client_id' in args && isGone(call, withdrawn)) return write(command, call, args, done, fail)
+      done(result)
+      if (entry) engine.fanout.publish(entry, call.held, caller.session?.id ?? null)
+    }, fail)
+    .catch((error: unknown) => engine.toError(error, 'publishing what a command did'))
+}
+
+/**
+ * Where storage does not answer in the order of the log, what it has read may be older than what the session was told since. It is read
+ * again then: always where something is gone (E4, E5), and a few times where there is only more, lest nothing be answered while much happens.
+ */
+function read(
+  command: ReadCommand<CommandName>,
+  call: Call,
+  args: AnyArgs,
+  done: Done,
+  fail: Fail,
+  tries = triesToBeFresh,
+): void {
+  const { session } = call.caller
+  const withdrawn = session?.withdrawn
+  const told = session?.told
+  const answer = (result: unknown) => {
+    const isOld = isGone(call, withdrawn) || (tries > 0 && !call.engine.storage.inOrder && session?.told !== told)
+    if (isOld) read(command, call, args, done, fail, tries - 1)
+    else done(result)
+  }
+  try {
+    settle(command.read(call, args), answer, fail)
+  } catch (error) {
+    fail(error)
+  }
+}
+
+function isGone({ engine, caller }: Call, withdrawn: number | undefined): boolean {
+  return !engine.storage.inOrder && caller.session?.withdrawn !== withdrawn
+}
+
+function settle(result: unknown, done: Done, fail: Fail): void {
+  if (result instanceof Later) result.settle(done, fail)
+  else if (result instanceof Promise) result.then(done, fail)
+  else done(result)
 }
 
 function requireCaller({ callers }: Command<CommandName>, { backend, session }: Caller): void {

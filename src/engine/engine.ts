@@ -39,7 +39,7 @@ export class Engine {
   readonly observer: Observer
   readonly hub: Hub
   readonly typing: Typing
-  readonly memberships = new Memberships()
+  readonly memberships: Memberships
   readonly fanout: Fanout
   /** Sessions that have not connected, by network. */
   readonly unconnected = new Counts<string>()
@@ -65,6 +65,7 @@ export class Engine {
     this.typing = new Typing(clock, broker, uuidv7(clock.now()), observer)
     this.queues = new Queues(config.queuesBytes)
     this.rates = new Rates(config.limits)
+    this.memberships = new Memberships(storage.conversations)
     const { hub, memberships, typing } = this
     this.fanout = new Fanout({ storage, broker, clock, hub, memberships, typing, observer })
     this.#retention = new Retention(storage.events, clock, config.retentionMs, observer)

@@ -3,7 +3,7 @@
  * what: the recipients are the participants as of the entry's commit (U2).
  */
 import type { Broker, Delivery, EntryPublication, Recipients, SessionsEnd, Topic, TypingEnd } from '../broker/broker.ts'
-import { encodeWithoutCursor, withCursor } from '../protocol/frames.ts'
+import { encodeWithoutCursor, tellsDeletion, withCursor } from '../protocol/frames.ts'
 import type { ConversationId, SessionId, UserId } from '../protocol/ids.ts'
 import type { RecordEvent } from '../protocol/records.ts'
 import type { CurrentUserChannel, FollowedEntry, LogEntry, Storage } from '../storage/storage.ts'
@@ -161,13 +161,11 @@ export class Fanout {
   #usersOf(recipients: Recipients): readonly UserId[] | null {
     if (!('conversation' in recipients)) return recipients
     const { conversation, version } = recipients
-    const { memberships, storage } = this.#rooms
+    const { memberships } = this.#rooms
     const known = memberships.get(conversation)
     if (known?.version === version) return known.users
-    storage.conversations.membership(conversation).then(
-      (membership) => memberships.learn(conversation, membership),
-      () => {},
-    )
+    const nothing = () => {}
+    if (!memberships.asking(conversation)) memberships.ask(conversation, nothing, nothing)
     return null
   }
 
@@ -179,7 +177,6 @@ export class Fanout {
       for (const [key, leftAt] of this.#departures) if (leftAt <= this.position) this.#departures.delete(key)
       for (const user of endsTyping.users) {
         if (this.#follower && hub.has(user)) this.#departures.set(`${user} ${conversation}`, position)
-        for (const session of hub.sessions(user)) session.departed()
       }
     }
     if (rotation) this.#endRotated(rotation)
@@ -196,7 +193,11 @@ export class Fanout {
 
   /** Who listens by the channel's present name may have come before its rotation was heard of here, and is never told of it (U6). */
   #push(users: readonly UserId[], event: string, position: number, wholeTo: number, toListeners: boolean): void {
-    this.#rooms.hub.deliver(users, withCursor(event, this.cursorAt(wholeTo)), position, toListeners)
+    const { hub, storage } = this.#rooms
+    if (!storage.inOrder && tellsDeletion(event)) {
+      for (const user of users) for (const session of hub.sessions(user)) session.withdraw()
+    }
+    hub.deliver(users, withCursor(event, this.cursorAt(wholeTo)), position, toListeners)
   }
 
   /** Tells the users who have sessions here of an entry that did not come, from the log: what they could see then and may see now. */

@@ -38,8 +38,13 @@ export class Session {
   readonly typingIn = new Set<ConversationId>()
   /** When the channel that it is at was last rotated (milliseconds). */
   rotatedAt = 0
-  /** How often its user was told that he is out of a conversation: what was read for him before is not to be told behind that (E5). */
-  departures = 0
+  /** How many events it was sent: what was read for it before may lack them. */
+  told = 0
+  /**
+   * How often it was told that something is gone: that its user is out of a conversation, or that a message was deleted. What was read for
+   * it before is not to be told behind that (E4, E5).
+   */
+  withdrawn = 0
   /** The peer's address, by which sessions that have not connected are counted. */
   readonly address: string
   /** The page's that it came from; null where it is no browser's. */
@@ -118,18 +123,23 @@ export class Session {
 
   /** Sends a record event, which stands at `position` in the log. */
   push(frame: Frame, position: number): void {
-    if (this.#catchUp) this.#catchUp.passBy(position)
-    else if (position > this.#caughtUpTo) this.#socket.send(frame)
+    if (this.#catchUp) {
+      this.#catchUp.passBy(position)
+    } else if (position > this.#caughtUpTo) {
+      this.told++
+      this.#socket.send(frame)
+    }
   }
 
-  /** Its user is told that he is out of a conversation. */
-  departed(): void {
-    this.departures++
+  /** It is told that something is gone. */
+  withdraw(): void {
+    this.withdrawn++
   }
 
   /** Sends some of what it missed, which counts against no limit of what may wait (S6). Resolves when the peer has taken it. */
   sendMissed(frames: readonly Frame[]): Promise<void> {
     const before = this.#socket.bufferedBytes
+    this.told += frames.length
     for (const frame of frames) this.#socket.send(frame)
     const bytes = this.#socket.bufferedBytes - before
     this.#missedBytes += bytes

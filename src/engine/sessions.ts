@@ -21,7 +21,7 @@ export const sessionCommands: CommandTable<SessionCommand> = {
       cursor: text.optional(),
     }),
     // A session's first command never comes here: see Session.
-    read: () => {
+    act: () => {
       throw new FanfareError('conflict', 'this session is connected; open another one to be somebody else')
     },
   },
@@ -29,7 +29,7 @@ export const sessionCommands: CommandTable<SessionCommand> = {
   refresh_token: {
     callers: 'session',
     args: z.strictObject({ token: text }),
-    read: async (call, { token }) => {
+    act: async (call, { token }) => {
       const session = sessionOf(call)
       const given = session.tokenGiven()
       const { user, expiresAt } = await authenticate(call.engine, token)
@@ -41,13 +41,13 @@ export const sessionCommands: CommandTable<SessionCommand> = {
   ping: {
     callers: 'listener',
     args: z.strictObject({}),
-    read: (call) => ({ cursor: sessionOf(call).cursor }),
+    act: (call) => ({ cursor: sessionOf(call).cursor }),
   },
 
   typing: {
     callers: 'user',
     args: z.strictObject({ conversation: conversationId, event: z.enum(['begin', 'pause', 'finished']) }),
-    read: (call, { conversation, event }) =>
+    act: (call, { conversation, event }) =>
       asParticipant(call, conversation, () => {
         if (call.caller.session?.closed) return {}
         call.engine.typing.set(conversation, call.user, event, call.caller.session)
@@ -58,7 +58,7 @@ export const sessionCommands: CommandTable<SessionCommand> = {
   subscribe_typing: {
     callers: 'session',
     args: one,
-    read: (call, { conversation }) =>
+    act: (call, { conversation }) =>
       asParticipant(call, conversation, () => {
         const session = sessionOf(call)
         const limit = call.engine.config.limits.typingWatchesPerSession
@@ -74,14 +74,18 @@ export const sessionCommands: CommandTable<SessionCommand> = {
   unsubscribe_typing: {
     callers: 'session',
     args: one,
-    read: (call, { conversation }) => {
+    act: (call, { conversation }) => {
+      const { memberships, typing } = call.engine
       const unwatch = () => {
-        call.engine.typing.unwatch(conversation, sessionOf(call))
+        typing.unwatch(conversation, sessionOf(call))
         return {}
       }
-      if (sessionOf(call).watching.has(conversation)) return unwatch()
       // A subscribe_typing just before may be waiting for storage: then this comes behind it, whatever storage says.
-      return call.engine.storage.conversations.membership(nobodys).then(unwatch, unwatch)
+      if (!memberships.asking(conversation)) return unwatch()
+      return new Later((done) => {
+        const behind = () => done(unwatch())
+        memberships.ask(conversation, behind, behind)
+      })
     },
   },
 }
@@ -95,24 +99,22 @@ function sessionOf(call: Call): Session {
 const nobodys: ConversationId = 'conversation/00000000-0000-7000-8000-000000000000'
 
 /**
- * Does `act` if the caller takes part in the conversation. Storage is asked only where this node does not know that he does, and then
- * `act` comes in the turn of its answer: behind earlier commands and before later ones, as everything does. Whoever takes no part is
- * answered as late whether there is such a conversation or not, or the time would tell him; but it is not read for him.
+ * Does `act` if the caller takes part in the conversation. Storage is asked only where this node does not know whether he does, and then
+ * `act` comes in the turn of its answer: behind earlier commands in this conversation and before later ones, and never where he has been told
+ * meanwhile that he is out of it (E5). Whoever takes no part is answered as late whether there is such a conversation or not, or the time
+ * would tell him; but it is not read for him.
  */
 function asParticipant<R>(call: Call, conversation: ConversationId, act: () => R): R | Later<R> | Promise<R> {
   const { user, engine } = call
   const { memberships, storage } = engine
-  const check = (participants: { has(user: string): boolean }) => {
-    if (!participants.has(user)) throw new FanfareError('not_found', `there is no ${conversation} for you`)
-    return act()
+  const refuse = () => {
+    throw new FanfareError('not_found', `there is no ${conversation} for you`)
   }
   const known = memberships.get(conversation)
-  if (known?.has(user)) return act()
-  if (known) {
-    const answer = () => check(memberships.get(conversation) ?? known)
-    return storage.conversations.membership(nobodys).then(answer, answer)
+  if (!known || memberships.asking(conversation)) {
+    return new Later((done, fail) =>
+      memberships.ask(conversation, (participants) => (participants.has(user) ? done(act()) : refuse()), fail),
+    )
   }
-  return Later.of(storage.conversations.membership(conversation), (membership) =>
-    check(memberships.learn(conversation, membership)),
-  )
+  return known.has(user) ? act() : storage.conversations.membership(nobodys).then(refuse, refuse)
 }

@@ -86,6 +86,11 @@ export function encodeWithoutCursor(
   )
 }
 
+/** Whether what `encodeWithoutCursor` gave tells that something is gone: its text begins with its type. */
+export function tellsDeletion(text: string): boolean {
+  return text.startsWith('{"event":"delete"')
+}
+
 /** Makes the frame of what `encodeWithoutCursor` gave. */
 export function withCursor(text: string, cursor: string): Frame {
   return new Frame(`${text.slice(0, -1)},"cursor":${JSON.stringify(cursor)}}`)

@@ -45,6 +45,8 @@ export async function openPostgres(
         return connections.epoch
       },
       position,
+      // Each operation has a connection of its own.
+      inOrder: false,
       close: () => database.close(),
     }
   } catch (error) {

@@ -40,6 +40,7 @@ export async function openSqlite(file: string, limits: StorageLimits, observer: 
       Object.entries(operations(limits)).map(([noun, verbs]) => [noun, thread.operations(noun, Object.keys(verbs))]),
     ) as unknown as Nouns),
     ...opened,
+    inOrder: true,
     close: () => thread.close(),
   }
 }

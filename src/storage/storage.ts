@@ -313,6 +313,8 @@ export interface Storage {
   readonly epoch: string
   /** The position of the latest entry when the database was opened. */
   readonly position: number
+  /** Whether all is answered in the order of the log: then what is read holds whatever was answered before it. */
+  readonly inOrder: boolean
   /** Commits what was asked for before, then closes. What is asked for afterwards is `unavailable`. */
   close(): Promise<void>
 }
