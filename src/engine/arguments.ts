@@ -27,7 +27,9 @@ export const userId = z.custom<UserId>(isUserId, 'is no user id, such as user/al
 export const conversationId = z.custom<ConversationId>(isConversationId, 'is no conversation id')
 export const messageId = z.custom<MessageId>(isMessageId, 'is no message id')
 export const clientId = text.min(1).max(128)
-export const metadata = z.custom<Metadata>(isObject, 'is no JSON object').refine(isStorable, notStorable)
+export const metadata = z
+  .custom<Metadata>(isObject, 'is no JSON object')
+  .refine(isStorable, `${notStorable}, or a number that is too large for a double`)
 export const time = z.iso.datetime({ offset: true })
 export const seq = z.int().min(0)
 export const pageLimit = z.int().min(1).optional()
@@ -72,12 +74,16 @@ export function requireMetadataSize(name: string, value: Metadata | null | undef
   if (limit > 0) requireTextSize(name, JSON.stringify(value), limit)
 }
 
-/** Whether all strings in it can be stored, keys too. It may be nested deeper than the stack could follow: that is refused later. */
+/**
+ * Whether all strings in it can be stored, keys too, and all numbers: one that no double holds was read as infinite, and would be written
+ * as null. It may be nested deeper than the stack could follow: that is refused later.
+ */
 function isStorable(value: unknown): boolean {
   const left = [value]
   while (left.length > 0) {
     const one = left.pop()
     if (typeof one === 'string' && !storable(one)) return false
+    if (typeof one === 'number' && !Number.isFinite(one)) return false
     if (typeof one === 'object' && one !== null) for (const [key, inner] of Object.entries(one)) left.push(key, inner)
   }
   return true

@@ -4,7 +4,7 @@ import type { ConversationId, MessageId, UserChannelId, UserConversationId, User
 /** RFC 3339, UTC, milliseconds, `Z` (W8). */
 export type Timestamp = string
 
-/** What an application keeps beside a record. JSON of at most 8 KiB (section L); the server never looks inside. */
+/** What an application keeps beside a record. JSON of at most 8 KiB (section L), its numbers doubles (W9); the server never looks inside. */
 export type Metadata = { readonly [key: string]: unknown }
 
 /** A chat message. When `deleted`, it is a tombstone: `body` is empty, `metadata` is `{}` and `attachment` null (E4). */

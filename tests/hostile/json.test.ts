@@ -122,6 +122,37 @@ describe('odd frames', () => {
     expect(await replyTo(alice, 4_001, forged)).toContain('"code":"not_found"')
   })
 
+  it('W9 a number that no double holds is refused in metadata and attachment, however deep, and any other is taken as a double', async () => {
+    await using server = await startServer()
+    const { conversation } = await made(server)
+    await using alice = await connect(server, 'user/alice')
+    let id = 4_100
+    const send = (command: string, args: string) =>
+      replyTo(alice, ++id, `{"id":${id},"command":"${command}","args":{${args}}}`)
+    const message = `"conversation":"${conversation}","body":"b"`
+    for (const number of ['1e400', '-1e999', '9'.repeat(310)]) {
+      for (const value of [`{"a":${number}}`, `{"a":[0,{"b":[${number}]}]}`]) {
+        for (const [command, args, key] of [
+          ['create_message', message, 'metadata'],
+          ['create_message', message, 'attachment'],
+          ['create_conversation', '"participants":[]', 'metadata'],
+          ['update_conversation', `"conversation":"${conversation}"`, 'metadata'],
+          ['update_user', '"name":"Alice"', 'metadata'],
+        ] as const) {
+          const reply = await send(command, `${args},"${key}":${value}`)
+          expect([command, value, reply]).toEqual([command, value, expect.stringContaining('"invalid_argument"')])
+          expect(reply).toContain(`"message":"${key}: `)
+        }
+      }
+    }
+    expect((await alice.command('get_messages', { conversation })).messages).toEqual([])
+    expect((await alice.command('get_conversations')).conversations).toHaveLength(1)
+    for (const number of ['9007199254740991', '9007199254740993', '1.7976931348623157e308', '1e-400', '0.1', '-5']) {
+      const reply = await send('create_message', `${message},"metadata":{"a":${number}}`)
+      expect([number, reply]).toEqual([number, expect.stringContaining(`"metadata":{"a":${Number(number)}}`)])
+    }
+  })
+
   it('W3, W9 a frame full of keys, of brackets or of one long key is answered, with a short text', async () => {
     await using server = await startServer()
     await using alice = await connect(server, 'user/alice')
