@@ -34,11 +34,13 @@ export const time = z.iso.datetime({ offset: true })
 export const seq = z.int().min(0)
 export const pageLimit = z.int().min(1).optional()
 
-/** Checks `args` against a command's schema; what is wrong is `invalid_argument`, naming the key. */
+/** Checks `args` against a command's schema; what is wrong is `invalid_argument`, naming the key: one that does not exist before all else. */
 export function parseArgs<T>(schema: z.ZodType<T>, args: unknown): T {
   const parsed = schema.safeParse(args)
   if (parsed.success) return parsed.data
-  const issue = parsed.error.issues[0]
+  const { issues } = parsed.error
+  // A key that is misspelt is missing as well, and the sender is to hear what he wrote.
+  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0]
   if (!issue) throw new FanfareError('invalid_argument', 'the arguments are not valid')
   if (issue.code === 'unrecognized_keys') {
     throw new FanfareError(

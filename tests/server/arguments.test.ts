@@ -213,6 +213,10 @@ describe('arguments', () => {
         const { code, message } = await refuse(command, { ...sampleArgs[command], [key]: {} })
         expect([command, key, code]).toEqual([command, key, 'invalid_argument'])
         expect([command, message]).toEqual([command, expect.stringContaining(JSON.stringify(key))])
+        // So it is where it was meant for one that is needed, and where others are wrong.
+        for (const args of [{}, Object.fromEntries(Object.keys(fullArgs[command]).map((one) => [one, 0.5]))]) {
+          expect((await refuse(command, { ...args, [key]: {} })).message).toBe(message)
+        }
       }
     }
     const { message } = await refuse('ping', { ['x'.repeat(60_000)]: 1 })
