@@ -267,8 +267,11 @@ export class Typing {
       const others = setWithout(told, session.user)
       if (Object.keys(others).length > 0) session.pushTyping(encodeTyping({ [conversation]: others }))
     }
+    const held = told.filter(([user]) => place.leases.has(user)).length
+    // One that has ended is told once; whose place among the 20 it took comes with the next push.
+    const leftOut = held < Math.min(place.leases.size, typingSetSize)
     place.ended.clear()
-    place.restMs = Number.POSITIVE_INFINITY
+    place.restMs = leftOut ? typingPushIntervalMs : Number.POSITIVE_INFINITY
     place.pushedAt = this.#clock.now()
   }
 

@@ -151,6 +151,38 @@ test('T3 of more than 20 who type the 20 that began last are told, in pushes and
   expect(await last()).toEqual([...users.slice(5, 24), 'user/t0'])
 })
 
+test('T3, T5 of more than 20 one whom an ended one leaves no place is told 250 ms later, and then nothing is left to tell', async () => {
+  await using room = await openRoom()
+  const { conversation, clock, stage } = room
+  const users = Array.from({ length: 22 }, (_, index): UserId => `user/t${index}`)
+  await room.alice.command('add_participants', { conversation, participants: users })
+  await room.alice.command('subscribe_typing', { conversation })
+  const say = (user: UserId, event: TypingState) => stage.server.call('typing', { conversation, event }, user)
+  for (const user of users) await say(user, 'begin')
+  clock.advance(1_000)
+  await room.alice.rest()
+  const told = async () => (await typingTold(room.alice, conversation)).map((set) => Object.keys(set))
+
+  // One who is not among the 20 leaves no trace; of those who are, each that ends takes a place once more.
+  await say('user/t0', 'finished')
+  expect(await told()).toEqual([users.slice(2)])
+  clock.advance(1_000)
+  expect(await told()).toEqual([])
+  await say('user/t21', 'finished')
+  expect(await told()).toEqual([users.slice(2)])
+  clock.advance(249)
+  expect(await told()).toEqual([])
+  clock.advance(1)
+  expect(await told()).toEqual([users.slice(1, 21)])
+  clock.advance(1_000)
+  expect(await told()).toEqual([])
+  // Now all who type are told, and nobody is left out.
+  await say('user/t20', 'finished')
+  expect(await told()).toEqual([users.slice(1, 21)])
+  clock.advance(1_000)
+  expect(await told()).toEqual([])
+})
+
 test('T4 nobody is sent his own typing, also who types in one session and watches in another', async () => {
   await using room = await openRoom({}, [bob, carol])
   const { conversation, clock, stage } = room
