@@ -90,11 +90,11 @@ export class CatchUp {
     return frames
   }
 
-  /** It is told that its user is out of a conversation. Where other nodes write too this one may not have heard of that yet (E5). */
+  /** It is told that its user is out of a conversation, and so watches it no more, though he may have been added again since (E5). */
   #departed(conversation: ConversationId): void {
     const { alone, memberships, typing } = this.#engine
-    if (alone) return
-    memberships.outdate(conversation, Number.POSITIVE_INFINITY)
     typing.unwatch(conversation, this.#session)
+    // Where other nodes write too this one may not have heard of that yet.
+    if (!alone) memberships.outdate(conversation, Number.POSITIVE_INFINITY)
   }
 }

@@ -1,5 +1,6 @@
 /** What happens to a session while it is still told what it missed (R1, R2, R5): the wire stands still until the test moves it. */
 import { expect, it, vi } from 'vitest'
+import type { TypingState } from '../../src/protocol/typing.ts'
 import { startEngine, type TestEngine } from '../../src/testing/start-engine.ts'
 import { connectPumped, numbers, Pumped, range, sayMany } from './pumped.ts'
 import { alice, bob, carol } from './stage.ts'
@@ -154,6 +155,32 @@ it('E5 who is removed and added again meanwhile is told both, then what came sin
     'create conversation',
     ...range(511, 520),
   ])
+})
+
+it('E5, T4 by a `delete` of before a session watches no more, though its user was added again since', async () => {
+  await using started = await startEngine()
+  const room = await openAbsence(started)
+  const { conversation } = room
+  await room.alice.command('remove_participants', { conversation, participants: [bob] })
+  await room.alice.command('add_participants', { conversation, participants: [bob] })
+  const back = await openBob(started, room.cursor, 1)
+  const type = async (event: TypingState) => {
+    await room.alice.command('typing', { conversation, event })
+    started.clock.advance(250)
+  }
+  const kinds = () => back.frames.flatMap((frame) => ('event' in frame ? frame.event : []))
+  await back.command('subscribe_typing', { conversation })
+  await type('begin')
+  await back.takeUntil(() => kinds().includes('typing'))
+  expect(kinds()).not.toContain('delete')
+  await back.takeUntil(() => kinds().includes('delete'))
+  await type('pause')
+  await takeAll(back, room.alice)
+  await type('begin')
+  await back.command('ping')
+  expect(kinds().slice(kinds().indexOf('delete'))).toEqual(['delete', 'create'])
+  // He is in, and may ask again.
+  expect(await back.command('subscribe_typing', { conversation })).toMatchObject({ typing: { [alice]: {} } })
 })
 
 it('E4 what is deleted meanwhile comes without content, unless it was sent before', async () => {
