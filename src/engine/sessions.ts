@@ -16,9 +16,10 @@ export const sessionCommands: CommandTable<SessionCommand> = {
   connect: {
     callers: 'session',
     args: z.strictObject({
-      token: text.optional(),
+      // Tokens and cursors are never stored: one with characters that can't be is no good, and answered like any other (S1, R5).
+      token: z.string().optional(),
       channel: text.optional(),
-      cursor: text.optional(),
+      cursor: z.string().optional(),
     }),
     // A session's first command never comes here: see Session.
     act: () => {
@@ -28,7 +29,7 @@ export const sessionCommands: CommandTable<SessionCommand> = {
 
   refresh_token: {
     callers: 'session',
-    args: z.strictObject({ token: text }),
+    args: z.strictObject({ token: z.string() }),
     act: async (call, { token }) => {
       const session = sessionOf(call)
       const given = session.tokenGiven()

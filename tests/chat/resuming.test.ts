@@ -138,3 +138,25 @@ it('S1, R5 a cursor that is no text is refused, and the session may try again', 
   await expect(wrong).rejects.toMatchObject({ code: 'invalid_argument' })
   expect(await session.command('connect', { token })).toMatchObject({ resumed: false })
 })
+
+it('R5 a cursor that is none in its form, whatever its characters, is answered resumed:false', async () => {
+  await using room = await openRoom()
+  const { cursor } = await room.bob.command('ping')
+  for (const none of [
+    '',
+    'x',
+    '.',
+    '\0',
+    '\ud800',
+    `${cursor}\0`,
+    `\udfff${cursor}`,
+    `${cursor}\n`,
+    'x'.repeat(60_000),
+  ]) {
+    await using session = await resume(room.stage, bob, none)
+    expect([none.slice(0, 80), session.greeting.resumed]).toEqual([none.slice(0, 80), false])
+    expect(await session.rest()).toEqual([])
+  }
+  await using back = await resume(room.stage, bob, cursor)
+  expect(back.greeting.resumed).toBe(true)
+})

@@ -261,7 +261,10 @@ describe('the end of a token', () => {
     const bad = [
       '',
       'none',
+      '\0',
+      '\ud800',
       `${await server.token('alice', later)}x`,
+      `${await server.token('alice', later)}\0`,
       await server.token('alice', { exp: now - 1 }),
       await server.token('bob', later),
       await server.token('Alice', later),
