@@ -67,13 +67,20 @@ export interface TypingQuestion {
   readonly conversation: ConversationId
 }
 
+/** A user has told the publishing node that he types no more in a conversation: his lease ends on whichever node it is held (T2). */
+export interface TypingFinished {
+  readonly kind: 'finished'
+  readonly conversation: ConversationId
+  readonly user: UserId
+}
+
 /** All sessions of a user are to be closed (M8). */
 export interface Disconnection {
   readonly kind: 'disconnect'
   readonly user: UserId
 }
 
-export type Publication = EntryPublication | TypingPublication | TypingQuestion | Disconnection
+export type Publication = EntryPublication | TypingPublication | TypingQuestion | TypingFinished | Disconnection
 
 export interface Broker {
   /**

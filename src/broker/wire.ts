@@ -79,6 +79,7 @@ const content: z.ZodType<Content> = z.discriminatedUnion('kind', [
     ),
   }),
   z.object({ kind: z.literal('who_types'), conversation }),
+  z.object({ kind: z.literal('finished'), conversation, user }),
   z.object({ kind: z.literal('disconnect'), user }),
   z.object({ kind: z.literal('lost') }),
 ])

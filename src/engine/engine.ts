@@ -183,6 +183,7 @@ export class Engine {
     if (publication.kind === 'entry') this.fanout.receive(publication)
     else if (publication.kind === 'typing') this.typing.receive(publication)
     else if (publication.kind === 'who_types') this.typing.answer(publication.conversation)
+    else if (publication.kind === 'finished') this.typing.finish(publication)
     else this.#disconnectHere(publication.user)
   }
 

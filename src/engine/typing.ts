@@ -3,9 +3,10 @@
  * with the user's leaving, or with his message. Nothing here touches storage (T6).
  *
  * Other nodes are told of the leases that are held here, all of a conversation at once, just as watchers are told; what they tell is held
- * like a lease of this node, so when nothing more is heard of a node its leases run out.
+ * like a lease of this node, so when nothing more is heard of a node its leases run out. `finished` is told by itself besides, for
+ * over HTTP it comes to any node, and not only to the one that holds the lease.
  */
-import type { Broker, TypingEnd, TypingPublication } from '../broker/broker.ts'
+import type { Broker, TypingEnd, TypingFinished, TypingPublication } from '../broker/broker.ts'
 import { encodeTyping } from '../protocol/frames.ts'
 import type { ConversationId, UserId } from '../protocol/ids.ts'
 import {
@@ -65,8 +66,12 @@ export class Typing {
   /** Takes, renews, changes or ends the user's lease (T1, T2). That he takes part was checked. */
   set(conversation: ConversationId, user: UserId, state: TypingState, holder: Session | null): void {
     if (state === 'finished') {
-      const place = this.#places.get(conversation)
-      if (place && this.#finish(conversation, place, user)) this.#settle(conversation, place)
+      const holderHere = this.#places.get(conversation)?.leases.get(user)?.holder
+      // Also where this node holds one: another may have taken one since, which is told with the next push only.
+      if (!holderHere && !this.#broker.alone) {
+        this.#broker.publish({ kind: 'finished', conversation, user }, [conversation])
+      }
+      this.finish({ conversation, user })
       return
     }
     const now = this.#clock.now()
@@ -87,6 +92,12 @@ export class Typing {
     // A lease that is only renewed is told again before its watchers would let it go by their own clocks (T5).
     place.restMs = Math.min(place.restMs, before?.entry.event === state ? typingExpiryMs / 2 : typingPushIntervalMs)
     this.#settle(conversation, place)
+  }
+
+  /** Ends the user's lease, whichever node holds it. */
+  finish({ conversation, user }: Omit<TypingFinished, 'kind'>): void {
+    const place = this.#places.get(conversation)
+    if (place && this.#finish(conversation, place, user)) this.#settle(conversation, place)
   }
 
   /** Another node has told of all the leases that it holds in a conversation. */
@@ -160,7 +171,7 @@ export class Typing {
   /** The session has closed: what it held ends, and it watches no longer. */
   forget(session: Session): void {
     for (const conversation of [...session.watching]) this.unwatch(conversation, session)
-    for (const conversation of [...session.typingIn]) this.set(conversation, session.user as UserId, 'finished', null)
+    for (const conversation of [...session.typingIn]) this.finish({ conversation, user: session.user as UserId })
   }
 
   /** Forgets all, and nobody is told. */

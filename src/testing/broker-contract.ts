@@ -205,6 +205,7 @@ function everyKind(): readonly Publication[] {
     },
     { kind: 'typing', conversation, node: '', leases: [] },
     { kind: 'who_types', conversation },
+    { kind: 'finished', conversation, user: bob },
     { kind: 'disconnect', user: alice },
   ]
 }

@@ -154,6 +154,7 @@ natsTest('BROKER what no node has sent is left out, and told once', async () => 
       entryText.replace('"endsTyping":null', '"endsTyping":{"conversation":null}'),
       '{"kind":"disconnect","user":"conversation/x"}',
       '{"kind":"who_types","conversation":"user/alice"}',
+      '{"kind":"finished","conversation":"conversation/01890a5d-ac96-774b-bcce-b302099a8057"}',
       '{"kind":"typing","conversation":"conversation/01890a5d-ac96-774b-bcce-b302099a8057","node":"n","leases":[{}]}',
     ].map((text, index) => `stranger ${index + 1}\n${text}`),
     Buffer.from(`bytes 1\n${entryText.replace('create', 'cr\xffate')}`, 'latin1'),

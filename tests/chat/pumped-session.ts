@@ -65,7 +65,7 @@ export class PumpedSession {
 
 /** Gives a command as over HTTP, on behalf of `user`. */
 export function callAs<N extends CommandName>(
-  { engine }: TestEngine,
+  { engine }: Pick<TestEngine, 'engine'>,
   user: UserId,
   command: N,
   args: Args<N>,

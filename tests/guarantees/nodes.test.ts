@@ -4,7 +4,7 @@ import type { EventFrame, TypingFrame } from '../../src/protocol/frames.ts'
 import type { ConversationId, UserId } from '../../src/protocol/ids.ts'
 import { Random, seedOfTest } from '../../src/testing/random.ts'
 import { startNodes, type TestNodes } from '../../src/testing/start-nodes.ts'
-import { PumpedSession } from '../chat/pumped-session.ts'
+import { callAs, PumpedSession } from '../chat/pumped-session.ts'
 import { alice, bob, carol } from '../chat/stage.ts'
 
 /** Carries what is on its way, and lets each node look into the log. */
@@ -202,6 +202,60 @@ it('T2, T3, T4 who types on one node is seen on the others, also by who begins t
   link.loses = () => true
   clock.advance(5_000)
   expect(two.take()).toMatchObject([{ data: { [conversation]: { [alice]: { event: 'finished' } } } }])
+})
+
+it.each([
+  ['one that knows of the lease of another', [1], 2],
+  ['one that knows of no typing', [1], 0],
+  ['one of two that have taken a lease, of which the later has not told yet', [1, 2], 1],
+  ['the later one', [1, 2], 2],
+])(
+  'T1, T2 finished ends typing on every node, through whichever it comes over HTTP: %s',
+  async (_which, begun, through) => {
+    await using room = await openRoom([alice, bob, carol])
+    const { conversation, clock, link } = room
+    const [, two, three] = room.sessions as [PumpedSession, PumpedSession, PumpedSession]
+    const type = (node: number, event: 'begin' | 'finished') =>
+      callAs(room.nodes.nodes[node]!, alice, 'typing', { conversation, event })
+    /** The states of alice that the watchers are told, well before her lease runs out. */
+    const told = async () => {
+      for (let round = 0; round < 3; round++) {
+        link.carry()
+        clock.advance(250)
+      }
+      return [two, three].map((session) =>
+        session.take().flatMap(({ data }) => (data as TypingFrame['data'])[conversation]?.[alice]?.event ?? []),
+      )
+    }
+    for (const watcher of [two, three]) await watcher.command('subscribe_typing', { conversation })
+    expect(await told()).toEqual([[], []])
+    for (const node of begun) {
+      await type(node, 'begin')
+      link.carry()
+    }
+    expect(await told()).toEqual([['begin'], ['begin']])
+    await type(through, 'finished')
+    expect(await told()).toEqual([['finished'], ['finished']])
+    // What each node tells next of its own leases brings hers back on none.
+    for (const watcher of [two, three]) await watcher.command('typing', { conversation, event: 'begin' })
+    expect(await told()).toEqual([[], []])
+  },
+)
+
+it('T2 the end of a session ends no lease that another node has taken meanwhile', async () => {
+  await using room = await openRoom([alice, bob, carol])
+  const { conversation, link } = room
+  const [one, two] = room.sessions as [PumpedSession, PumpedSession]
+  await two.command('subscribe_typing', { conversation })
+  await one.command('typing', { conversation, event: 'begin' })
+  link.carry()
+  await callAs(room.nodes.nodes[2]!, alice, 'typing', { conversation, event: 'pause' })
+  // Neither node has heard of the other's news.
+  one.pair.cut()
+  link.carry()
+  room.clock.advance(250)
+  link.carry()
+  expect(two.take()).toMatchObject([{}, { data: { [conversation]: { [alice]: { event: 'pause' } } } }])
 })
 
 it('E2, E3, R1 whatever is lost, delayed and turned around, each session is told everything once and in order', async () => {
