@@ -8,8 +8,8 @@ import type { LogPlace, Missed, ReadEvent } from '../storage/storage.ts'
 import type { Engine } from './engine.ts'
 import type { Session } from './session.ts'
 
-/** How long it waits for the log to become whole. */
-const retryMs = 20
+/** Where nothing came it asks no sooner again: storage may once tell the end lower than this node has seen it (docs/adr/0009). */
+const pauseMs = 20
 /** Events asked for at once; storage gives fewer where they are large. */
 const readAtOnce = 100
 
@@ -44,7 +44,7 @@ export class CatchUp {
    * more is published, it calls `done`.
    */
   async run(missed: Missed, done: (position: number) => void): Promise<void> {
-    const { storage, clock } = this.#engine
+    const { storage } = this.#engine
     for (let now: Missed | null = missed; now; ) {
       const { wholeTo, upTo } = now
       let taken = this.#session.sendMissed([...now.gaps.map(encodeGap), ...this.#framesOf(now.events, wholeTo)])
@@ -61,14 +61,22 @@ export class CatchUp {
       this.#position = upTo
       if (this.#passedBy <= upTo) return done(upTo)
       await taken
-      // Where other nodes write too, an entry may be published before the log is whole up to it.
-      if (now.positions.length + now.events.length === 0)
-        await new Promise<void>((resolve) => clock.after(retryMs, resolve))
+      if (now.positions.length + now.events.length === 0) await this.#whenWhole()
       if (this.#session.closed) return
       now = await storage.events.missed(this.#user, { epoch: storage.epoch, position: upTo })
       if (this.#session.closed) return
     }
     this.#overtaken()
+  }
+
+  /**
+   * Where other nodes write too, an entry may be published before the log is whole up to it, and one transaction that stays open holds up
+   * every session that comes back. So the node looks for all of them, and none asks storage meanwhile.
+   */
+  async #whenWhole(): Promise<void> {
+    const { clock, fanout } = this.#engine
+    await new Promise<void>((resolve) => clock.after(pauseMs, resolve))
+    await fanout.whenWhole(this.#passedBy)
   }
 
   /** Pruning was faster than the peer: it comes back with a cursor that is past retention, and is told so (R5). */

@@ -140,6 +140,11 @@ export class Fanout {
     this.#follower?.look()
   }
 
+  /** Resolves when everything at or before `position` was pushed to this node's sessions, if `stop` does not come before. */
+  async whenWhole(position: number): Promise<void> {
+    await this.#follower?.whenWhole(position)
+  }
+
   stop(): void {
     this.#follower?.stop()
   }

@@ -33,8 +33,9 @@ export class Follower {
   /** The entries beyond it that were handled too. */
   readonly #handled = new Set<number>()
   #last: number
-  /** The last entry that came too soon. */
+  /** The last entry that came too soon, or that somebody waits for. */
   #awaited = 0
+  readonly #waiting = new Set<{ readonly position: number; readonly resolve: () => void }>()
   #looking = false
   #lookAgain = false
   #stopped = false
@@ -70,6 +71,21 @@ export class Follower {
     }
   }
 
+  /**
+   * Resolves when everything at or before the position, which is that of an entry, was handed to this node's sessions. However many wait,
+   * the log is looked at once for all. Those who still wait at `stop` wait on.
+   */
+  whenWhole(position: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (position <= this.#wholeTo) return resolve()
+      this.#waiting.add({ position, resolve })
+      // It looks again soon for as long as something is awaited.
+      if (position <= this.#awaited) return
+      this.#awaited = position
+      this.look()
+    })
+  }
+
   /** Reads from the log what has not come, now. */
   look(): void {
     this.#lookAgain = true
@@ -98,6 +114,11 @@ export class Follower {
         }
         this.#wholeTo = upTo
         for (const position of this.#handled) if (position <= upTo) this.#handled.delete(position)
+        for (const waiting of this.#waiting) {
+          if (waiting.position > upTo) continue
+          this.#waiting.delete(waiting)
+          waiting.resolve()
+        }
         if (entries.length === entriesAtOnce) this.#lookAgain = true
       }
       // The log is whole up to what has come as soon as those who write before it are done.
