@@ -1,5 +1,5 @@
 /** `fanfare doctor`: looks at all that a server with these options needs, changes nothing, and says what is wrong and what to do. */
-import { statSync } from 'node:fs'
+import { accessSync, constants, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { OperatorError } from '../engine/operator-error.ts'
 import { checkBroker } from './checks/broker.ts'
@@ -12,6 +12,7 @@ import { checkOptions } from './checks/options.ts'
 import { checkPort } from './checks/port.ts'
 import { checkSecrets } from './checks/secrets.ts'
 import type { Environment } from './environment.ts'
+import { codeOf } from './error-code.ts'
 import { readSettings, type Settings } from './settings.ts'
 
 /** One line for each check, and the exit code: 0 where all is well, 1 where something is worth a look, 2 where a server could not work. */
@@ -37,12 +38,13 @@ async function findingsOf(args: readonly string[], environment: Environment): Pr
   }
   const folder = resolve(settings.data)
   const { databaseUrl, brokerUrl, jwksUrl } = settings
+  const canEnter = !isClosed(folder)
   return [
     checkNode(),
     ...checkOptions(settings, environment),
     ...(databaseUrl === null ? checkFolder(folder) : []),
-    ...(isFile(folder) ? [] : checkSecrets(folder, environment, jwksUrl)),
-    ...(databaseUrl !== null ? [await checkPostgres(databaseUrl)] : isFile(folder) ? [] : checkDatabase(folder)),
+    ...(canEnter ? checkSecrets(folder, environment, jwksUrl) : []),
+    ...(databaseUrl !== null ? [await checkPostgres(databaseUrl)] : canEnter ? checkDatabase(folder) : []),
     ...(databaseUrl !== null && brokerUrl !== null ? [await checkBroker(brokerUrl)] : []),
     checkClock(folder, Date.now()),
     checkCertificate(settings, Date.now()),
@@ -53,8 +55,14 @@ async function findingsOf(args: readonly string[], environment: Environment): Pr
   ]
 }
 
-function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false
+/** Whether nobody can look into it: it is no folder, or not for this user. */
+function isClosed(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return !statSync(path).isDirectory()
+  } catch (error) {
+    return codeOf(error) !== 'ENOENT'
+  }
 }
 
 function lineOf({ state, what, found, advice }: Finding): string {

@@ -28,6 +28,8 @@ export interface CommandOptions {
   readonly cwd?: string
   /** Which Node runs it; the test's own unless given. */
   readonly node?: string
+  /** As whom it runs, which root alone may choose; the test's own user unless given. */
+  readonly user?: number
 }
 
 /** The lines of standard output that are the log's, and those that are for a person. */
@@ -56,12 +58,13 @@ export async function runCommand(args: readonly string[], options: CommandOption
 /** Starts Node with any arguments, to see a part of the command alone. */
 export function startNode(
   args: readonly string[],
-  { env = {}, cwd, node = process.execPath }: CommandOptions = {},
+  { env = {}, cwd, node = process.execPath, user }: CommandOptions = {},
 ): RunningCommand {
   const child = spawn(node, args, {
     env: { PATH: process.env.PATH ?? '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(cwd ? { cwd } : {}),
+    ...(user === undefined ? {} : { uid: user, gid: user }),
   })
   let stdout = ''
   let stderr = ''

@@ -1,5 +1,5 @@
 /** What doctor finds, on real folders, databases and ports. */
-import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { DatabaseSync } from 'node:sqlite'
@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest'
 import { checkSpace } from '../../src/cli/checks/folder.ts'
 import { checkClock } from '../../src/cli/checks/machine.ts'
 import { runCommand } from './command.ts'
+import { giveToOrdinaryUser, ordinaryUser, testOfRights } from './ordinary-user.ts'
 import { startServer } from './running-server.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 
@@ -228,6 +229,19 @@ describe('what doctor finds', () => {
       /^fail {2}database: .* (is damaged|can't be read): .*; .*backup in its place/,
     ],
     [
+      "another program's",
+      (file: string) => replaceByAnother(file),
+      /^fail {2}database: .* is another program's; move it, or use another data folder$/,
+    ],
+    [
+      'a folder',
+      (file: string) => {
+        rmSync(file)
+        mkdirSync(file, { mode: 0o700 })
+      },
+      /^fail {2}database: .*fanfare\.db is no file; move it, or use another data folder$/,
+    ],
+    [
       'from the future',
       (file: string) => addEvent(file, Date.UTC(2090)),
       /^warn {2}database: its last event is from 2090-01-01T00:00:00\.000Z, which is yet to come; look at the clock$/,
@@ -238,6 +252,46 @@ describe('what doctor finds', () => {
     await usedFolder(data)
     spoil(folder.in('data', 'fanfare.db'))
     expect(await complaints(data)).toEqual([expect.stringMatching(line)])
+  })
+
+  testOfRights.each([
+    ['fanfare.db', 'only read', 0o400],
+    ['fanfare.db', 'not even read', 0o000],
+    ['fanfare.db.lock', 'not even read', 0o000],
+  ])('CLI doctor and serve say to whom %s must be given that this user may %s', async (name, _, mode) => {
+    using folder = temporaryFolder()
+    const data = folder.in('data')
+    const [file, refused] = [folder.in('data', 'fanfare.db'), folder.in('data', name)]
+    mkdirSync(data, { mode: 0o700 })
+    writeFileSync(refused, '', { mode })
+    giveToOrdinaryUser(folder.path)
+    const why = `this user may not read and write ${refused} (EACCES); give it to the user that runs the server: chown USER ${file}* and chmod 600 ${file}*`
+    const doctor = await runCommand(['doctor', '--port=0', '--data', data], ordinaryUser)
+    expect(doctor.stdout).toContain(`fail  database: ${why}\n`)
+    const serve = await runCommand(['serve', '--port=0', '--data', data], ordinaryUser)
+    expect(serve).toMatchObject({ code: 2, stderr: `fanfare: ${file} can't be used: ${why}\n` })
+  })
+
+  testOfRights('CLI doctor says of a folder that is closed to it that it is, and ends with 2', async () => {
+    using folder = temporaryFolder()
+    mkdirSync(folder.in('closed'), { mode: 0o700 })
+    giveToOrdinaryUser(folder.path)
+    chmodSync(folder.in('closed'), 0o000)
+    for (const data of [folder.in('closed'), folder.in('closed', 'data')]) {
+      const { code, stdout, stderr } = await runCommand(['doctor', '--port=0', '--data', data], ordinaryUser)
+      expect({ code, stderr }).toEqual({ code: 2, stderr: '' })
+      expect(stdout).toContain(`fail  data: ${data} can't be used (EACCES)`)
+      expect(stdout).not.toContain('database')
+    }
+  })
+
+  test('CLI doctor finds that an empty file will be made the database, as serve makes it', async () => {
+    using folder = temporaryFolder()
+    mkdirSync(folder.in('data'), { mode: 0o700 })
+    writeFileSync(folder.in('data', 'fanfare.db'), '', { mode: 0o600 })
+    const { lines } = await diagnose(folder.in('data'))
+    expect(lines).toContain(`ok    database: ${folder.in('data', 'fanfare.db')} is empty, and will get its tables`)
+    await usedFolder(folder.in('data'))
   })
 
   test('CLI doctor finds another program at the port, be it the metrics’', async () => {
@@ -287,6 +341,13 @@ function damage(file: string): void {
   const bytes = readFileSync(file)
   bytes.fill(0xaa, 4_096 * 2, statSync(file).size - 4_096)
   writeFileSync(file, bytes)
+}
+
+function replaceByAnother(file: string): void {
+  rmSync(file)
+  writeFileSync(file, '', { mode: 0o600 })
+  using database = new DatabaseSync(file)
+  database.exec('CREATE TABLE user (id INTEGER)')
 }
 
 function addEvent(file: string, at: number): void {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, it } from 'vitest'
@@ -90,16 +90,43 @@ describe('SQLite: opening', () => {
     await using folder = new SqliteFolder()
     writeFileSync(folder.file, 'notes that somebody keeps under this name '.repeat(200))
     const before = content(folder)
-    expect(await complaint(folder.file)).toContain(folder.file)
+    expect(await complaint(folder.file)).toBe(
+      `${folder.file} can't be used: file is not a database; put a backup in its place, or use another data folder`,
+    )
     expect(content(folder)).toEqual(before)
+  })
+
+  it.each([
+    ['of no version', 0],
+    ['of a version that we have too', 1],
+  ])("STORAGE another program's database, %s, is refused, and every byte of it stays", async (_, version) => {
+    await using folder = new SqliteFolder()
+    using others = new DatabaseSync(folder.file)
+    others.exec(`CREATE TABLE user (id INTEGER); PRAGMA user_version = ${version}`)
+    others.close()
+    const before = content(folder)
+    expect(await complaint(folder.file)).toBe(
+      `${folder.file} is another program's database; nothing was changed: move it, or use another data folder`,
+    )
+    expect(content(folder)).toEqual(before)
+  })
+
+  it('STORAGE a damaged database is refused with the advice to put a backup in its place', async () => {
+    await using folder = new SqliteFolder()
+    await someRoom(folder)
+    await folder.close()
+    const bytes = readFileSync(folder.file)
+    writeFileSync(folder.file, bytes.fill(0xaa, 100, 4_096))
+    expect(await complaint(folder.file)).toMatch(/can't be used: .*malformed; put a backup in its place/)
   })
 
   it('STORAGE a folder that is not there, or stands where the file should be, is told by its path', async () => {
     await using folder = new SqliteFolder()
     const nowhere = join(folder.path, 'gone', 'fanfare.db')
     expect(await complaint(nowhere)).toContain(nowhere)
+    expect(await complaint(nowhere)).toContain('fanfare doctor')
     mkdirSync(folder.file)
-    expect(await complaint(folder.file)).toContain(folder.file)
+    expect(await complaint(folder.file)).toContain(`${folder.file} is no file`)
   })
 
   it('STORAGE a refused folder opens as soon as what was wrong is gone', async () => {

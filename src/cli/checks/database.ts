@@ -3,6 +3,7 @@ import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspectPostgres } from '../../storage/postgres/opening.ts'
 import { type Inspection, inspectDatabase } from '../../storage/sqlite/inspect.ts'
+import { flawOfFiles, remedyFor } from '../../storage/sqlite/remedy.ts'
 import { DatabaseUnusable } from '../../storage/storage.ts'
 import { type Finding, fail, ok, othersMode, warn } from './finding.ts'
 
@@ -29,18 +30,23 @@ export async function checkPostgres(url: string): Promise<Finding> {
 
 export function checkDatabase(folder: string): Finding[] {
   const file = join(folder, 'fanfare.db')
+  const flaw = flawOfFiles(file)
+  if (flaw) return [fail('database', flaw.found, flaw.remedy)]
   if (!existsSync(file)) return [ok('database', 'is not there yet, and will be made')]
   let inspection: Inspection
   try {
     inspection = inspectDatabase(file)
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    return [fail('database', `${file} can't be read: ${reason}`, 'put a backup in its place, or choose another --data')]
+    return [fail('database', `${file} can't be read: ${reason}`, remedyFor(error) ?? 'a server would not start')]
   }
   return [...judge(file, inspection), ...checkMode(file)]
 }
 
-function judge(file: string, { version, known, journalMode, flaws, lastEventAt }: Inspection): Finding[] {
+function judge(file: string, { version, known, owner, journalMode, flaws, lastEventAt }: Inspection): Finding[] {
+  if (owner === 'another' && version <= known) {
+    return [fail('database', `${file} is another program's`, 'move it, or use another data folder')]
+  }
   if (flaws.length > 0) {
     return [
       fail('database', `${file} is damaged: ${flaws.join('; ')}`, 'stop the server and put a backup in its place'),
@@ -55,6 +61,7 @@ function judge(file: string, { version, known, journalMode, flaws, lastEventAt }
       ),
     ]
   }
+  if (owner === 'nobody') return [ok('database', `${file} is empty, and will get its tables`)]
   const findings = [ok('database', `${file} is whole, of version ${version}, ${statSync(file).size} bytes`)]
   if (journalMode !== 'wal') findings.push(ok('database', 'it is a copy that no server has opened yet'))
   if (lastEventAt !== null && lastEventAt > Date.now() + clockToleranceMs) {

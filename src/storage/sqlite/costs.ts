@@ -13,9 +13,11 @@ const sqlite = {
   tooBig: 18,
   constraint: 19,
 } as const
+const corrupt = 11
 const mismatch = 20
 const misuse = 21
 const range = 25
+const notADatabase = 26
 
 /** What is wrong with the statement or its values alone: SQLite undoes that statement, and its transaction goes on. */
 const statements: readonly number[] = [sqlite.error, sqlite.tooBig, sqlite.constraint, mismatch, misuse, range]
@@ -42,6 +44,12 @@ export function costOf(error: unknown): Cost {
 /** What the operator can do about an error that passes. */
 export function adviceFor(error: unknown): string | undefined {
   return passing.get(codeOf(error) ?? 0)
+}
+
+/** Whether the database itself is what is wrong: it is damaged, or no database at all. */
+export function isDamage(error: unknown): boolean {
+  const code = codeOf(error)
+  return code === corrupt || code === notADatabase
 }
 
 /** SQLite's primary result code; null for an error that is none of SQLite's. */

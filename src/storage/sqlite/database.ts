@@ -5,7 +5,7 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import type { Query } from '../sql/steps.ts'
 import { DatabaseUnusable, type StorageLimits } from '../storage.ts'
 import { costOf } from './costs.ts'
-import { migrations } from './schema.ts'
+import { migrations, ownerOf, versionOf } from './schema.ts'
 
 /** Below it two connections may corrupt a WAL database (sqlite.org/wal.html#walresetbug). */
 export const oldestSqlite = [3, 51, 3]
@@ -36,7 +36,7 @@ export class Database {
     this.limits = limits
     this.#lock = lockFolder(file)
     try {
-      refuseNewer(file)
+      refuseStrange(file)
       this.#sqlite = new DatabaseSync(file, { timeout: busyTimeoutMs })
       this.#sqlite.exec(`
         PRAGMA journal_mode = WAL;
@@ -151,21 +151,23 @@ function inSqlite(text: string): string {
   return text.replace(/\$(\d+)/g, '?$1').replace(/ FOR UPDATE( OF \w+)?$/, '')
 }
 
-function versionOf(connection: DatabaseSync): number {
-  return (connection.prepare('PRAGMA user_version').get() as { user_version: number }).user_version
-}
-
-/** Looks without writing: whoever opens a database to write moves what a crash has left in its write-ahead log. */
-function refuseNewer(file: string): void {
+/** Refuses what is newer, or another program's. It looks without writing: who opens a database to write moves what a crash has left in its log. */
+function refuseStrange(file: string): void {
   if (!existsSync(file)) return
   const connection = new DatabaseSync(file, { readOnly: true })
   try {
     const version = versionOf(connection)
-    if (version <= migrations.length) return
-    throw new DatabaseUnusable(
-      `${file} was written by a newer fanfare (database version ${version}, this one knows ${migrations.length}); ` +
-        'nothing was changed: start the newer version, or use another data folder',
-    )
+    if (version > migrations.length) {
+      throw new DatabaseUnusable(
+        `${file} was written by a newer fanfare (database version ${version}, this one knows ${migrations.length}); ` +
+          'nothing was changed: start the newer version, or use another data folder',
+      )
+    }
+    if (ownerOf(connection) === 'another') {
+      throw new DatabaseUnusable(
+        `${file} is another program's database; nothing was changed: move it, or use another data folder`,
+      )
+    }
   } finally {
     connection.close()
   }

@@ -5,6 +5,8 @@
  * Times are milliseconds since 1970. Inside, a conversation is known by its `key` and a message by its conversation and `seq`:
  * integers keep the trees of the hot path small.
  */
+import type { DatabaseSync } from 'node:sqlite'
+
 export const migrations: readonly string[] = [
   `
   -- One row for each opening of the database: its random name, and the position of the log's last entry then. A copy of the file that
@@ -110,3 +112,16 @@ export const migrations: readonly string[] = [
     WHERE message_seq IS NOT NULL AND original IS NOT NULL;
   `,
 ]
+
+export function versionOf(connection: DatabaseSync): number {
+  return (connection.prepare('PRAGMA user_version').get() as { user_version: number }).user_version
+}
+
+/** Whose tables are in the database, of whatever version: ours, nobody's as it is still empty, or another program's. */
+export function ownerOf(connection: DatabaseSync): 'ours' | 'nobody' | 'another' {
+  const { tables, ours } = connection
+    .prepare("SELECT count(*) AS tables, count(*) FILTER (WHERE name IN ('epoch', 'event')) AS ours FROM sqlite_schema")
+    .get() as { tables: number; ours: number }
+  if (versionOf(connection) > 0) return ours === 2 ? 'ours' : 'another'
+  return tables === 0 ? 'nobody' : 'another'
+}

@@ -3,10 +3,11 @@
  * all when the transaction is on disk (group commit).
  */
 import { parentPort, workerData } from 'node:worker_threads'
-import { DatabaseUnusable, type StorageLimits } from '../storage.ts'
+import type { StorageLimits } from '../storage.ts'
 import { type BatchOutcome, type Request, runBatch } from './batch.ts'
 import { Database } from './database.ts'
 import { operations } from './operations.ts'
+import { unusable } from './remedy.ts'
 
 /** Nothing is done any more; why, for the operator. It comes unasked too, and is the last that comes. */
 export interface Unusable {
@@ -42,7 +43,7 @@ function open(): Database | null {
   try {
     return new Database(file, limits)
   } catch (error) {
-    post({ unusable: error instanceof DatabaseUnusable ? error.message : `${file} can't be opened: ${String(error)}` })
+    post({ unusable: unusable(file, error).message })
     return null
   }
 }
