@@ -258,6 +258,7 @@ describe('what doctor finds', () => {
     ['fanfare.db', 'only read', 0o400],
     ['fanfare.db', 'not even read', 0o000],
     ['fanfare.db.lock', 'not even read', 0o000],
+    ['fanfare.db.lock', 'only read', 0o400],
   ])('CLI doctor and serve say to whom %s must be given that this user may %s', async (name, _, mode) => {
     using folder = temporaryFolder()
     const data = folder.in('data')

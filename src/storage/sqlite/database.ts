@@ -181,6 +181,8 @@ export function lockFolder(file: string): DatabaseSync {
   const connection = new DatabaseSync(`${file}.lock`)
   try {
     connection.exec('PRAGMA journal_mode = MEMORY; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE')
+    // Of a file that may only be read SQLite would take a lock that others may have too, and say nothing.
+    connection.exec('PRAGMA user_version = 1')
     return connection
   } catch (error) {
     connection.close()
