@@ -1,6 +1,6 @@
 /** `fanfare backup FILE`: a copy of the database, whole or not there at all. */
 import { randomUUID } from 'node:crypto'
-import { existsSync, linkSync, rmSync, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, linkSync, rmSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { OperatorError } from '../engine/operator-error.ts'
 import { copyDatabase } from '../storage/sqlite/copy.ts'
@@ -20,9 +20,7 @@ export function backup(args: readonly string[], environment: Environment): strin
   if (!existsSync(database)) {
     throw new OperatorError(`there is no database ${database}; name the server's data folder with --data`)
   }
-  if (!existsSync(dirname(file))) {
-    throw new OperatorError(`there is no folder ${dirname(file)}; make it, or name a file in another one`)
-  }
+  requireFolder(dirname(file))
   if (existsSync(file)) throw new OperatorError(taken(file))
   const draft = `${file}.${randomUUID()}.new`
   try {
@@ -40,6 +38,23 @@ export function backup(args: readonly string[], environment: Environment): strin
     rmSync(draft, { force: true })
   }
   return `${file} is a backup of ${database}: ${statSync(file).size} bytes, whole and checked`
+}
+
+function requireFolder(path: string): void {
+  try {
+    if (statSync(path).isDirectory()) {
+      accessSync(path, constants.W_OK | constants.X_OK)
+      return
+    }
+  } catch (error) {
+    const code = codeOf(error)
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') {
+      throw new OperatorError(
+        `this user may not write in ${path} (${code}); put that right, or name a file in another folder`,
+      )
+    }
+  }
+  throw new OperatorError(`there is no folder ${path}; make it, or name a file in another one`)
 }
 
 function taken(file: string): string {

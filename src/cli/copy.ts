@@ -3,6 +3,8 @@ import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { OperatorError } from '../engine/operator-error.ts'
 import { fill } from '../storage/postgres/filling.ts'
+import { isSqlites } from '../storage/sqlite/costs.ts'
+import { unusable } from '../storage/sqlite/remedy.ts'
 import { Tables } from '../storage/sqlite/tables.ts'
 import { DatabaseUnusable } from '../storage/storage.ts'
 import type { Environment } from './environment.ts'
@@ -29,7 +31,7 @@ export async function copy(args: readonly string[], environment: Environment): P
       `${event} events of the log, in ${seconds} s; give the servers the secrets of before, and start them with --database-url`
     )
   } catch (error) {
-    if (error instanceof DatabaseUnusable) throw new OperatorError(error.message)
-    throw error
+    const why = isSqlites(error) ? unusable(file, error) : error
+    throw why instanceof DatabaseUnusable ? new OperatorError(why.message) : why
   }
 }

@@ -1,9 +1,10 @@
 /** What an operator has when the disk is gone. */
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
 import { RawSession } from '../../src/testing/raw-session.ts'
 import { runCommand } from './command.ts'
+import { giveToOrdinaryUser, ordinaryUser, testOfRights } from './ordinary-user.ts'
 import { call, type RunningServer, startServer } from './running-server.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 
@@ -167,6 +168,43 @@ describe('a backup that can’t be made', () => {
     await using _server = await startServer(folder.in('data'), [], { env })
     expect(await refusal(folder.in('data'), folder.in('none', 'copy.db'))).toContain('there is no folder')
     expect(readdirSync(folder.path)).toEqual(['data'])
+  })
+
+  test('CLI backup within a file, as within a folder that is not there, makes none', async () => {
+    using folder = temporaryFolder()
+    mkdirSync(folder.in('data'))
+    for (const name of ['data/fanfare.db', 'notes']) writeFileSync(folder.in(name), '')
+    expect(await refusal(folder.in('data'), folder.in('notes', 'copy.db'))).toContain('there is no folder')
+    expect(readdirSync(folder.path)).toEqual(['data', 'notes'])
+  })
+
+  testOfRights('CLI backup into a folder that is closed to this user says so', async () => {
+    using folder = temporaryFolder()
+    for (const name of ['data', 'closed']) mkdirSync(folder.in(name), { mode: 0o700 })
+    writeFileSync(folder.in('data', 'fanfare.db'), '')
+    giveToOrdinaryUser(folder.path)
+    for (const mode of [0o000, 0o500]) {
+      chmodSync(folder.in('closed'), mode)
+      const args = ['backup', folder.in('closed', 'copy.db'), '--data', folder.in('data')]
+      expect(await runCommand(args, ordinaryUser)).toEqual({
+        code: 2,
+        stdout: '',
+        stderr: `fanfare: this user may not write in ${folder.in('closed')} (EACCES); put that right, or name a file in another folder\n`,
+      })
+    }
+  })
+
+  testOfRights('CLI backup of a database that this user may not read says whose it must be', async () => {
+    using folder = temporaryFolder()
+    mkdirSync(folder.in('data'), { mode: 0o700 })
+    writeFileSync(folder.in('data', 'fanfare.db'), '', { mode: 0o000 })
+    giveToOrdinaryUser(folder.path)
+    const { code, stderr } = await runCommand(
+      ['backup', folder.in('copy.db'), '--data', folder.in('data')],
+      ordinaryUser,
+    )
+    expect(code).toBe(2)
+    expect(stderr).toMatch(/^fanfare: there is no backup: [^\n]+ chown USER [^\n]+\n$/)
   })
 
   test.each([

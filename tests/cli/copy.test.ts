@@ -1,5 +1,5 @@
 /** From one server to several: what was in the embedded database is in PostgreSQL, just as clients knew it. */
-import { readFileSync } from 'node:fs'
+import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
 import { openPostgres } from '../../src/storage/postgres.ts'
@@ -10,6 +10,7 @@ import { alice, bob, carol, entryOf, Stage, seqOf } from '../../src/testing/stor
 import { PostgresDatabase, postgresOfFile, withoutPostgres } from '../storage/postgres-database.ts'
 import { noLimits } from '../storage/sqlite-folder.ts'
 import { runCommand } from './command.ts'
+import { giveToOrdinaryUser, ordinaryUser, testOfRights } from './ordinary-user.ts'
 import { startServer } from './running-server.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 
@@ -171,6 +172,35 @@ describe.skipIf(withoutPostgres)('fanfare copy', () => {
     expect(await inDatabase(database.url, 'SELECT count(*)::integer FROM fanfare.epoch')).toEqual([{ count: 1 }])
   })
 
+  test.each([
+    ['damaged on the way', (file: string) => damage(file), /malformed; put a backup in its place/],
+    ['no database', (file: string) => writeFileSync(file, 'x'.repeat(9_000)), /not a database; put a backup/],
+    ["another program's", (file: string) => replaceByAnother(file), /is another program's database$/],
+  ])('CLI copy of a database that is %s says so in one line, and changes nothing', async (_, spoil, why) => {
+    await using database = await PostgresDatabase.create(postgres())
+    using folder = temporaryFolder()
+    await lively(folder.path)
+    spoil(folder.in('fanfare.db'))
+    const ending = await runCommand(['copy', '--from', folder.path, '--to', database.url])
+    expect(ending).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/^fanfare: [^\n]+\n$/) })
+    expect(ending.stderr.trimEnd()).toMatch(why)
+    const there = `SELECT 1 FROM pg_tables WHERE tablename = 'epoch' AND schemaname = 'fanfare'`
+    if ((await inDatabase(database.url, there)).length > 0) {
+      expect(await inDatabase(database.url, 'SELECT 1 FROM fanfare.conversation')).toEqual([])
+    }
+  })
+
+  testOfRights('CLI copy beside a lock file that this user may not write says whose it must be', async () => {
+    await using database = await PostgresDatabase.create(postgres())
+    using folder = temporaryFolder()
+    await lively(folder.path)
+    chmodSync(folder.in('fanfare.db.lock'), 0o400)
+    giveToOrdinaryUser(folder.path)
+    const { code, stderr } = await runCommand(['copy', '--from', folder.path, '--to', database.url], ordinaryUser)
+    expect(code).toBe(2)
+    expect(stderr).toMatch(/^fanfare: [^\n]+fanfare\.db\.lock \(EACCES\); [^\n]+ chown USER [^\n]+\n$/)
+  })
+
   test('CLI copy that fails on the way leaves the database as empty as it was', async () => {
     await using database = await PostgresDatabase.create(postgres())
     using folder = temporaryFolder()
@@ -188,3 +218,19 @@ describe.skipIf(withoutPostgres)('fanfare copy', () => {
     }
   })
 })
+
+/** Noise in all pages but those of the schema. */
+function damage(file: string): void {
+  const bytes = readFileSync(file)
+  using database = new DatabaseSync(file, { readOnly: true })
+  const { rootpage } = database.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'message'").get() as {
+    rootpage: number
+  }
+  writeFileSync(file, bytes.fill(0xaa, 4_096 * (rootpage - 1), 4_096 * rootpage))
+}
+
+function replaceByAnother(file: string): void {
+  rmSync(file)
+  using database = new DatabaseSync(file)
+  database.exec('CREATE TABLE user (id INTEGER)')
+}

@@ -4,6 +4,7 @@
  */
 import { DatabaseSync } from 'node:sqlite'
 import { DatabaseUnusable } from '../storage.ts'
+import { unusable } from './remedy.ts'
 
 /**
  * Writes the database `file`, as it is in one moment, into the new file `copy`, and checks it there. No writer waits for it. A copy is
@@ -11,13 +12,13 @@ import { DatabaseUnusable } from '../storage.ts'
  * no database of ours, or the copy is not whole.
  */
 export function copyDatabase(file: string, copy: string): void {
-  const source = new DatabaseSync(file, { readOnly: true })
+  const source = new DatabaseSync(file, { readOnly: true, open: false })
   try {
-    requireOurs(source, file)
+    open(source, file)
     // SQLite's backup would begin anew whenever somebody writes; this reads one snapshot.
     source.prepare('VACUUM INTO ?').run(copy)
   } finally {
-    source.close()
+    if (source.isOpen) source.close()
   }
   const made = new DatabaseSync(copy)
   try {
@@ -28,6 +29,15 @@ export function copyDatabase(file: string, copy: string): void {
     if (flaws.length > 0) throw new DatabaseUnusable(`the copy of ${file} is not whole: ${flaws.join('; ')}`)
   } finally {
     made.close()
+  }
+}
+
+function open(connection: DatabaseSync, file: string): void {
+  try {
+    connection.open()
+    requireOurs(connection, file)
+  } catch (error) {
+    throw unusable(file, error)
   }
 }
 

@@ -46,6 +46,11 @@ export function adviceFor(error: unknown): string | undefined {
   return passing.get(codeOf(error) ?? 0)
 }
 
+/** Whether it is an error that SQLite gave. */
+export function isSqlites(error: unknown): boolean {
+  return codeOf(error) !== null
+}
+
 /** Whether the database itself is what is wrong: it is damaged, or no database at all. */
 export function isDamage(error: unknown): boolean {
   const code = codeOf(error)

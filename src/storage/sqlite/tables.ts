@@ -2,7 +2,7 @@
 import { DatabaseSync } from 'node:sqlite'
 import { DatabaseUnusable } from '../storage.ts'
 import { lockFolder } from './database.ts'
-import { migrations } from './schema.ts'
+import { migrations, ownerOf, versionOf } from './schema.ts'
 
 export type Row = Readonly<Record<string, string | number | null>>
 
@@ -13,12 +13,16 @@ export class Tables implements Disposable {
   readonly #lock: DatabaseSync
   readonly #sqlite: DatabaseSync
 
-  /** Throws `DatabaseUnusable` where a server uses the database, or where it is not of this version. */
+  /**
+   * Throws `DatabaseUnusable` where a server uses the database, or where it is not ours and of this version; and, as all else here may,
+   * SQLite's error where it can't be read.
+   */
   constructor(file: string) {
     this.#lock = lockFolder(file)
     try {
       this.#sqlite = new DatabaseSync(file, { readOnly: true })
-      const { user_version: version } = this.#sqlite.prepare('PRAGMA user_version').get() as { user_version: number }
+      if (ownerOf(this.#sqlite) === 'another') throw new DatabaseUnusable(`${file} is another program's database`)
+      const version = versionOf(this.#sqlite)
       if (version !== migrations.length) {
         throw new DatabaseUnusable(
           `${file} is of version ${version}, and this fanfare reads ${migrations.length}; start the server on it once, and stop it`,
