@@ -36,7 +36,8 @@ export class Retention {
   async #prune(): Promise<void> {
     let more = false
     try {
-      more = (await this.#events.prune(this.#clock.now() - this.#keptMs, entriesAtOnce)) === entriesAtOnce
+      const now = this.#clock.now()
+      more = (await this.#events.prune(now - this.#keptMs, now, entriesAtOnce)) === entriesAtOnce
     } catch (error) {
       // Where storage can do nothing now it has told the operator itself.
       if (!(error instanceof FanfareError)) this.#observer.fault('pruning the log', error)

@@ -252,8 +252,11 @@ export interface EventStorage {
    * Nothing where it is gone.
    */
   tellings(position: number): Promise<(Telling & { readonly to: readonly UserId[] })[]>
-  /** Takes the oldest entries out of the log that are from before `before` (milliseconds), `limit` at most; says how many they were. */
-  prune(before: number, limit: number): Promise<number>
+  /**
+   * Takes the oldest entries out of the log that are from before `before` (milliseconds), `limit` at most; says how many they were. One that
+   * is dated later than `now`, by a clock that was ahead, is as old as the next that is not.
+   */
+  prune(before: number, now: number, limit: number): Promise<number>
   /** Writes as a commit does, and changes nothing: resolves when something can be stored. */
   probe(): Promise<void>
 }

@@ -26,7 +26,7 @@ async function lively(data: string) {
   const stage = stageOn(storage)
   const gone = await stage.conversation(alice, [bob])
   await stage.message(alice, gone, 'pruned')
-  await storage.events.prune(stage.now, 2)
+  await storage.events.prune(stage.now, stage.now, 2)
   const rooms = [
     (await stage.create(alice, [bob, carol], { title: 'Über "uns" \\ \u{1f3ba}', metadata: { a: { b: [1, 'ö'] } } }))
       .result.conversation.id,

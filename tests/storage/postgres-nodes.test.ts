@@ -190,7 +190,7 @@ describe.skipIf(withoutPostgres)('PostgreSQL: the end of the log', () => {
     expect(admitted.missed).toMatchObject({ upTo: start, events: [] })
     // Nor is a place taken away that was given before.
     expect(await missed(higher)).toMatchObject({ upTo: higher, events: [] })
-    expect(await stage.storage.events.prune(Number.MAX_SAFE_INTEGER, 100)).toBe(start)
+    expect(await stage.storage.events.prune(Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, 100)).toBe(start)
     await late.query('COMMIT')
 
     const told = await missed(start)

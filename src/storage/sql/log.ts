@@ -111,9 +111,10 @@ export function* scrubConversation({ key, id }: ConversationRow, seq: number): S
 
 /**
  * Takes the oldest entries out of the log, `limit` at most, up to the first that is not from before `before`; says how many they were.
- * Who asks for them afterwards is told that they are past retention (R5).
+ * Who asks for them afterwards is told that they are past retention (R5). What is dated later than `now` says nothing of its age: it goes
+ * with the first entry behind it that does, or the log would grow until that time has come.
  */
-export function* prune(before: number, limit: number): Steps<number> {
+export function* prune(before: number, now: number, limit: number): Steps<number> {
   const end = yield* endOfLog()
   yield* lock('pruning')
   const rows = yield* all<{ position: number; at: number }>(
@@ -121,8 +122,18 @@ export function* prune(before: number, limit: number): Steps<number> {
     end,
     limit,
   )
-  const kept = rows.findIndex(({ at }) => at >= before)
-  const old = kept < 0 ? rows : rows.slice(0, kept)
+  const kept = rows.findIndex(({ at }) => at >= before && at <= now)
+  const passed = kept < 0 ? rows : rows.slice(0, kept)
+  let old = passed.slice(0, passed.findLastIndex(({ at }) => at < before) + 1)
+  if (kept < 0 && old.length < passed.length) {
+    const next = yield* get<{ at: number }>(
+      'SELECT at FROM event WHERE position > $1 AND position <= $2 AND at <= $3 ORDER BY position LIMIT 1',
+      passed.at(-1)?.position ?? 0,
+      end,
+      now,
+    )
+    if (next && next.at < before) old = passed
+  }
   const last = old.at(-1)
   if (!last) return 0
   yield* run('DELETE FROM event WHERE position <= $1', last.position)

@@ -43,7 +43,7 @@ export function retentionContract(open: OpenStorage): void {
       const start = await here(stage)
       const pruned = stage.now
       await sayMany(stage, room, 600)
-      expect(await stage.storage.events.prune(pruned, 100)).toBe(50)
+      expect(await stage.storage.events.prune(pruned, stage.now, 100)).toBe(50)
       expect((await allMissed(stage, bob, start))?.gaps).toEqual([
         { conversation: room, after_seq: 50, before_seq: 151 },
       ])
@@ -125,11 +125,11 @@ export function retentionContract(open: OpenStorage): void {
       const before = stage.now
       await stage.message(alice, room, 'four')
       const { prune } = stage.storage.events
-      expect(await prune(0, 10)).toBe(0)
+      expect(await prune(0, stage.now, 10)).toBe(0)
       expect(await missedData(stage, bob, start)).toHaveLength(4)
-      expect(await prune(before, 2)).toBe(2)
-      expect(await prune(before, 10)).toBe(2)
-      expect(await prune(before, 10)).toBe(0)
+      expect(await prune(before, stage.now, 2)).toBe(2)
+      expect(await prune(before, stage.now, 10)).toBe(2)
+      expect(await prune(before, stage.now, 10)).toBe(0)
       expect(await missedData(stage, bob, start + 3)).toHaveLength(1)
       // The records are not the log's.
       expect((await stage.messages(bob, room)).map(({ body }) => body)).toEqual(['four', 'three', 'two', 'one'])
@@ -143,8 +143,33 @@ export function retentionContract(open: OpenStorage): void {
       await stage.message(alice, room, 'by a clock that was ahead')
       stage.now -= 3_600_000
       await stage.message(alice, room, 'by one that was set back')
-      expect(await stage.storage.events.prune(before, 10)).toBe(1)
+      expect(await stage.storage.events.prune(before, before, 10)).toBe(1)
       expect(await stage.events(bob, room, 1)).toHaveLength(2)
+    })
+
+    it('R3 what a clock that was ahead has dated is as old as what came behind it', async () => {
+      await using stage = await openStage(open)
+      const room = await stage.conversation(alice, [bob])
+      const year = 365 * 86_400_000
+      const sayAhead = async (count: number) => {
+        stage.now += year
+        for (let said = 0; said < count; said++) await stage.message(alice, room, 'by a clock that was ahead')
+        stage.now -= year
+      }
+      const { prune } = stage.storage.events
+      await sayAhead(3)
+      // Nothing behind them says how old they are.
+      expect(await prune(stage.now, stage.now, 10)).toBe(1)
+      await stage.message(alice, room, 'old')
+      const before = stage.now
+      await sayAhead(1)
+      await stage.message(alice, room, 'kept')
+      expect(await prune(before, stage.now, 2)).toBe(2)
+      expect(await prune(before, stage.now, 10)).toBe(2)
+      expect(await prune(before, stage.now, 10)).toBe(0)
+      expect(await prune(before, stage.now, 1)).toBe(0)
+      expect(await stage.events(bob, room, 5)).toHaveLength(2)
+      expect(await prune(stage.now, stage.now, 10)).toBe(2)
     })
 
     it('R5 a place before what was pruned can’t be gone on from, and the one behind it can; so after reopening', async () => {
@@ -154,7 +179,7 @@ export function retentionContract(open: OpenStorage): void {
       await stage.message(alice, room, 'pruned')
       await stage.message(alice, room, 'pruned too')
       const { epoch } = stage.storage
-      expect(await stage.storage.events.prune(stage.now, 2)).toBe(2)
+      expect(await stage.storage.events.prune(stage.now, stage.now, 2)).toBe(2)
       for (const reopened of [false, true]) {
         if (reopened) await stage.reopen()
         expect(await allMissed(stage, bob, first, epoch)).toBeNull()
@@ -169,7 +194,7 @@ export function retentionContract(open: OpenStorage): void {
       const start = await here(stage)
       for (const body of ['one', 'two', 'three']) await stage.message(alice, room, body)
       const positions = [1, 2, 3].map((n) => start + n)
-      await stage.storage.events.prune(stage.now, 2)
+      await stage.storage.events.prune(stage.now, stage.now, 2)
       const { read } = stage.storage.events
       expect(await read(bob, positions)).toBeNull()
       expect((await read(bob, positions.slice(1)))?.events).toHaveLength(2)
@@ -184,7 +209,7 @@ export function retentionContract(open: OpenStorage): void {
       await using stage = await openStage(open)
       const room = await stage.conversation(alice, [bob])
       const position = await here(stage)
-      expect(await stage.storage.events.prune(stage.now, 10)).toBe(1)
+      expect(await stage.storage.events.prune(stage.now, stage.now, 10)).toBe(1)
       await stage.reopen()
       expect(stage.storage.position).toBe(position)
       const next = entryOf(await stage.say(alice, room, 'next'))

@@ -109,6 +109,6 @@ export function trueEvents(truth: Truth) {
       }))
     },
 
-    prune: (before: number, limit: number) => truth.log.prune(before, limit),
+    prune: (before: number, _now: number, limit: number) => truth.log.prune(before, limit),
   }
 }
