@@ -1,7 +1,7 @@
 /** The server: the engine with its database and its doors, listening. */
 import { createServer, type Server as HttpListener, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer, type Server as TlsListener } from 'node:https'
-import { type AddressInfo, isIPv6 } from 'node:net'
+import { type AddressInfo, isIPv6, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Broker } from './broker/broker.ts'
 import { LocalBroker } from './broker/local.ts'
@@ -128,6 +128,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const main = certificate
     ? createTlsServer({ ...timeouts, shouldUpgradeCallback, ...certificate.credentials })
     : createServer({ ...timeouts, shouldUpgradeCallback })
+  const connections = certificate ? connectionsOf(main) : []
   main.on('request', (request, response) => void http.answer(request, response))
   main.on('upgrade', (request, tcp, head) => sockets.upgrade(request, tcp, head))
   const beside = createServer(timeouts)
@@ -160,7 +161,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     // While sessions end it still listens, so that who comes is told to come back, and not left to guess.
     await engine.drain()
     await sockets.ended()
-    await Promise.all([end(main), end(beside)])
+    await Promise.all([end(main, connections), end(beside, [])])
     await engine.close()
     log.info('stopped')
   }
@@ -210,11 +211,27 @@ async function listen(
   return `${scheme}://${isIPv6(host) ? `[${host}]` : host}:${address.port}`
 }
 
-/** Takes no more requests, and resolves when those that came are answered. */
-async function end(server: Listener): Promise<void> {
+/** The connections that it has now, of which HTTPS itself knows only those whose handshake is done. */
+function connectionsOf(server: Listener): Iterable<Socket> {
+  const connections = new Set<Socket>()
+  function forget(this: Socket): void {
+    connections.delete(this)
+  }
+  server.on('connection', (socket: Socket) => {
+    connections.add(socket)
+    socket.once('close', forget)
+  })
+  return connections
+}
+
+/** Takes no more requests, and resolves when those that came are answered. What is left of `connections` by then ends too. */
+async function end(server: Listener, connections: Iterable<Socket>): Promise<void> {
   if (!server.listening) return
   const closed = new Promise((resolve) => server.close(resolve))
-  const cut = setTimeout(() => server.closeAllConnections(), lastAnswersMs)
+  const cut = setTimeout(() => {
+    server.closeAllConnections()
+    for (const socket of connections) socket.destroy()
+  }, lastAnswersMs)
   server.closeIdleConnections()
   await closed
   clearTimeout(cut)

@@ -10,6 +10,8 @@ import { connectPumped, Pumped } from '../chat/pumped.ts'
 import { say } from '../chat/stage.ts'
 import { startCommand } from '../cli/command.ts'
 import { temporaryFolder } from '../cli/temporary-folder.ts'
+import { hasOpenssl, look, makeCertificate } from '../operator/certificates.ts'
+import { sendBytes } from './raw-tcp.ts'
 
 const alice = 'user/alice'
 const bob = 'user/bob'
@@ -120,6 +122,19 @@ it('S7 meanwhile a new session and a call are refused with 503 and when to come 
   await stopping
   await server.start()
   expect((await server.call('get_conversations', {}, alice)).result.conversations).toEqual([])
+})
+
+it.skipIf(!hasOpenssl)('S7 who stalls in the TLS handshake does not hold up the end until that times out', async () => {
+  using folder = temporaryFolder()
+  await using server = await startServer({ tls: makeCertificate(folder) })
+  await using stalled = await sendBytes(server, '\x16')
+  const timeOut = Promise.withResolvers<string>()
+  const timer = setTimeout(timeOut.resolve, 10_000, 'timed out')
+  // The server takes connections in their order, so it has taken that one.
+  await look(server.url)
+  expect(await Promise.race([server.stop().then(() => 'stopped'), timeOut.promise])).toBe('stopped')
+  clearTimeout(timer)
+  await stalled.closed
 })
 
 it('S7, M3 whenever the end comes, what is on disk is just what was answered, and a resume brings it', async () => {
