@@ -1,16 +1,17 @@
 /** Storage in PostgreSQL, which several nodes may share: operations run on a pool of connections, each in a transaction of its own. */
 import { FanfareError } from '../protocol/codes.ts'
-import type { UserId } from '../protocol/ids.ts'
-import { ask, Connections } from './postgres/connections.ts'
+import type { MessageId, UserId } from '../protocol/ids.ts'
+import { ask, type Client, Connections } from './postgres/connections.ts'
 import { Trouble, toCaller } from './postgres/errors.ts'
 import { nameOf, opened } from './postgres/opening.ts'
-import { admitting, plan, type Way } from './postgres/plan.ts'
+import { admitting, changesIn, plan, type Way } from './postgres/plan.ts'
 import { endOfLog, type Isolation, transaction, Unanswered } from './postgres/transaction.ts'
 import { AnswersInOrder, type Lanes, type Ticket, WaitingLines } from './postgres/turns.ts'
 import { type Nouns, type Operations, operations } from './sql/operations.ts'
 import type { Steps } from './sql/steps.ts'
 import {
   DatabaseUnusable,
+  type MessageStorage,
   type Storage,
   type StorageLimits,
   type StorageObserver,
@@ -93,7 +94,7 @@ class PostgresDatabase {
         }),
       ),
     ])
-    return this.#withListeners(Object.fromEntries(ready) as Nouns)
+    return this.#withChanges(this.#withListeners(Object.fromEntries(ready) as Nouns))
   }
 
   close(): Promise<void> {
@@ -114,22 +115,39 @@ class PostgresDatabase {
   #withListeners(nouns: Nouns): Nouns {
     const { admitListener } = this.#operations.userChannels
     const { isolation } = plan.userChannels.admitListener
-    const owner = async (name: string) => {
-      const text = 'SELECT "user" FROM user_channel WHERE name = $1'
-      const [row] = await this.#connections.use((client) => ask<{ user: UserId }>(client, text, name))
-      return row?.user
-    }
+    const text = 'SELECT "user" FROM user_channel WHERE name = $1'
     const admit: UserChannelStorage['admitListener'] = (name, since) =>
       this.#answered(async (answer) => {
-        const user = await owner(name)
-        if (user) await this.#inLanes(admitting(user), isolation, () => admitListener(name, since), answer)
+        const [channel] = await this.#use((client) => ask<{ user: UserId }>(client, text, name))
+        const steps = () => admitListener(name, since)
+        if (channel) await this.#inLanes(admitting(channel.user), () => this.#tried(isolation, steps, answer))
         else answer(null)
       })
     return { ...nouns, userChannels: { ...nouns.userChannels, admitListener: admit } }
   }
 
+  /** Which conversation a message is in is known only when it has been looked up, and that when all is done that its actor asked for before. */
+  #withChanges(nouns: Nouns): Nouns {
+    const { messages } = this.#operations
+    const ways = plan.messages
+    const text = 'SELECT conversation FROM message WHERE id = $1'
+    const change = <R>(lanes: Lanes, isolation: Isolation, message: MessageId, steps: () => Steps<R>): Promise<R> =>
+      this.#answered((answer) =>
+        this.#inLanes(lanes, async () => {
+          const [found] = await this.#use((client) => ask<{ conversation: number }>(client, text, message))
+          const changes = changesIn(found?.conversation ?? null)
+          await this.#inLanes(changes, () => this.#tried(isolation, steps, answer))
+        }),
+      )
+    const edit: MessageStorage['edit'] = (...args) =>
+      change(ways.edit.lanes(...args), ways.edit.isolation, args[1], () => messages.edit(...args))
+    const remove: MessageStorage['delete'] = (...args) =>
+      change(ways.delete.lanes(...args), ways.delete.isolation, args[1], () => messages.delete(...args))
+    return { ...nouns, messages: { ...nouns.messages, edit, delete: remove } }
+  }
+
   #do<R>(lanes: Lanes, isolation: Isolation, steps: () => Steps<R>): Promise<R> {
-    return this.#answered((answer) => this.#inLanes(lanes, isolation, steps, answer))
+    return this.#answered((answer) => this.#inLanes(lanes, () => this.#tried(isolation, steps, answer)))
   }
 
   /** The promise that a caller gets. `answer` resolves it at once, so that callers are told in the order in which it is called. */
@@ -149,13 +167,13 @@ class PostgresDatabase {
     })
   }
 
-  #inLanes<R>(lanes: Lanes, isolation: Isolation, steps: () => Steps<R>, answer: (result: R) => void): Promise<void> {
+  #inLanes(lanes: Lanes, work: () => Promise<void>): Promise<void> {
     const askedAt = performance.now()
     return this.#lines.run(lanes, async () => {
       if (this.#failing && performance.now() - askedAt > patienceMs) {
         throw new Trouble(new Error('it has failed those before, which this one waited for'))
       }
-      await this.#tried(isolation, steps, answer)
+      await work()
     })
   }
 
@@ -182,14 +200,22 @@ class PostgresDatabase {
     }
     try {
       const begunAt = performance.now()
-      const result = await this.#connections.use((client) => transaction(client, isolation, steps, logging))
+      const result = await this.#use((client) => transaction(client, isolation, steps, logging))
       this.#failing = false
       this.#observer.committed(1, performance.now() - begunAt)
       if (ticket?.entry) this.#connections.told(ticket.entry.position)
       await this.#answers.committed(ticket, () => answer(result))
     } catch (error) {
-      if (error instanceof Trouble && error.isOutside) this.#failing = true
       if (ticket) this.#answers.leave(ticket)
+      throw error
+    }
+  }
+
+  async #use<R>(work: (client: Client) => Promise<R>): Promise<R> {
+    try {
+      return await this.#connections.use(work)
+    } catch (error) {
+      if (error instanceof Trouble && error.isOutside) this.#failing = true
       throw error
     }
   }

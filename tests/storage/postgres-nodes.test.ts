@@ -286,6 +286,55 @@ describe.skipIf(withoutPostgres)('PostgreSQL: the end of the log', () => {
     expect((await Promise.all(asked)).map(seqOf)).toEqual([3, 4, 5, 6, 7, 8])
     expect((await history).map(({ body }) => body)).toEqual(['three', 'two', 'one', ''])
   })
+
+  it('STORAGE a conversation that another node holds keeps nobody from others, however many change messages in it', async () => {
+    await using database = await PostgresDatabase.create(server())
+    const stage = await database.stage()
+    // More than there are connections.
+    const users = Array.from({ length: 20 }, (_, index): UserId => `user/u${index}`)
+    const room = await stage.conversation(alice, users)
+    const elsewhere = await stage.conversation(alice, [bob])
+    const messages = await Promise.all(users.map((user) => stage.message(user, room, '.')))
+    await using other = await connectTo(database.url)
+    await other.query('BEGIN')
+    await other.query('SELECT * FROM fanfare.conversation WHERE id = $1 FOR UPDATE', [room])
+    let done = 0
+    const change = async (user: UserId, index: number) => {
+      const { id } = messages[index]!
+      await stage.edit(user, id, { body: 'edited' })
+      await stage.delete(user, id)
+      done++
+    }
+    const changes = users.map(change)
+    await stage.say(alice, elsewhere, 'elsewhere')
+    expect(done).toBe(0)
+    await other.query('ROLLBACK')
+    await Promise.all(changes)
+    expect(await stage.messages(bob, elsewhere)).toHaveLength(1)
+    expect((await stage.messages(alice, room)).map(({ deleted }) => deleted)).toEqual(users.map(() => true))
+  })
+
+  it('STORAGE changes of messages and what else comes without waiting keep the order of each user, and nothing waits for ever', async () => {
+    await using database = await PostgresDatabase.create(server())
+    const stage = await database.stage()
+    const users = Array.from({ length: 6 }, (_, index): UserId => `user/u${index}`)
+    const room = await stage.conversation(alice, users)
+    const messages = await Promise.all(users.map((user) => stage.message(user, room, '.')))
+    const asked = users.map((user, index) => {
+      const { id } = messages[index]!
+      return Promise.all(
+        [1, 2, 3].flatMap((round) => [
+          stage.edit(user, id, { body: `${round}` }),
+          stage.say(user, room, `${user} ${round}`),
+        ]),
+      )
+    })
+    for (const written of await Promise.all(asked)) {
+      const seqs = written.map(seqOf)
+      expect(seqs).toEqual(seqs.toSorted((one, other) => one! - other!))
+    }
+    expect((await stage.get(alice, room)).conversation.last_seq).toBe(1 + 7 * users.length)
+  })
 })
 
 describe.skipIf(withoutPostgres)('PostgreSQL: opening', () => {

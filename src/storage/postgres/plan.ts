@@ -49,9 +49,15 @@ export function admitting(user: UserId): Lanes {
 }
 
 /**
- * A client's commands are done as if it had waited for each before it gave the next. Where an operation's conversation is not known before it
- * begins, others in it wait for the conversation's row in the database.
+ * Behind the other changes of messages in the conversation. They have a lane of their own, for it is entered late: in the conversation's own
+ * there may stand by then what waits for this one.
  */
+export function changesIn(conversation: number | null): Lanes {
+  const lanes = conversation === null ? [] : [`changes in ${conversation}`]
+  return { behind: lanes, holds: lanes }
+}
+
+/** A client's commands are done as if it had waited for each before it gave the next. */
 export const plan: { readonly [Noun in keyof Nouns]: Ways<Nouns[Noun]> } = {
   conversations: {
     create: changing(({ actor }) => afterAllOf(actor)),
@@ -67,6 +73,7 @@ export const plan: { readonly [Noun in keyof Nouns]: Ways<Nouns[Noun]> } = {
   },
   messages: {
     create: changing((act, { conversation }) => inConversation(act, conversation)),
+    // Which conversation the message is in must be looked up first: see `#withChanges`.
     edit: changing(({ actor }) => afterAllOf(actor)),
     delete: changing(({ actor }) => afterAllOf(actor)),
     list: reading(),

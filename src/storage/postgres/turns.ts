@@ -10,7 +10,7 @@ export interface Lanes {
 
 /**
  * Lets operations wait for each other, so that a client's commands are done in the order in which it gave them, and a busy conversation
- * holds one connection and not all of them. Nothing waits for what was asked for later, so nothing waits for ever.
+ * holds one connection or two, and not all of them. Nothing waits for what was asked for later, so nothing waits for ever.
  */
 export class WaitingLines {
   /** When all that holds a lane has ended. */
