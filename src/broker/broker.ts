@@ -12,6 +12,8 @@ export type Topic = UserId | ConversationId
 /** A log entry on its way to its recipients' sessions. */
 export interface EntryPublication {
   readonly kind: 'entry'
+  /** The log's epoch in which its positions were given. */
+  readonly epoch: string
   readonly position: number
   /** The position of the entry before it in its conversation: what has not come by then is missing. 0 where there is none. */
   readonly previous: number

@@ -53,6 +53,7 @@ const session = z.custom<SessionId>((value) => typeof value === 'string' && valu
 const content: z.ZodType<Content> = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('entry'),
+    epoch: z.string(),
     position: z.number(),
     previous: z.number(),
     conversation: conversation.nullable(),

@@ -69,6 +69,7 @@ export class Engine {
     const { hub, memberships, typing } = this
     this.fanout = new Fanout({ storage, broker, clock, hub, memberships, typing, observer })
     this.#retention = new Retention(storage.events, clock, config.retentionMs, observer)
+    storage.whenReplaced(() => this.#beginAnew())
   }
 
   /** Joins the rooms and begins to listen to the broker. */
@@ -139,10 +140,7 @@ export class Engine {
     if (this.#underWay === 0) this.#whenAnswered?.()
   }
 
-  /**
-   * Begins to end: reads no more commands, answers those that were read, then closes all sessions, each with its own moment to come back,
-   * so that they do not all come at once (S7).
-   */
+  /** Begins to end: reads no more commands, answers those that were read, then closes all sessions (S7). */
   async drain(): Promise<void> {
     this.#draining = true
     if (this.#underWay > 0) {
@@ -150,6 +148,22 @@ export class Engine {
         this.#whenAnswered = resolve
       })
     }
+    this.#sendAway()
+  }
+
+  /**
+   * Another database has taken the place of the one before, and what this node and its sessions know of the log is not of that one. All
+   * sessions go, and come back with cursors that it refuses (R5).
+   */
+  #beginAnew(): void {
+    this.observer.replaced(this.sessions.size)
+    this.memberships.clear()
+    this.fanout.beginAnew()
+    this.#sendAway()
+  }
+
+  /** Closes all sessions, each with its own moment to come back, so that they do not all come at once. */
+  #sendAway(): void {
     for (const session of [...this.sessions]) {
       session.close(4503, `${Math.floor(Math.random() * this.config.drainMs)}`)
     }

@@ -39,7 +39,7 @@ type Effects = Pick<EntryPublication, 'position' | 'conversation' | 'endsTyping'
 export class Fanout {
   readonly #rooms: FanoutRooms
   /** Null where this node is alone: then it knows of every entry, in the order of the log. */
-  readonly #follower: Follower | null
+  #follower: Follower | null
   /** For each session that is about to begin, whose channels have been rotated meanwhile. */
   readonly #rotatedMeanwhile = new Set<Set<UserId>>()
   #position: number
@@ -50,16 +50,19 @@ export class Fanout {
   readonly #departures = new Map<string, number>()
 
   constructor(rooms: FanoutRooms) {
-    const { storage, broker, clock, observer } = rooms
     this.#rooms = rooms
-    this.#position = storage.position
-    this.#follower = broker.alone
-      ? null
-      : new Follower(storage.events, clock, storage.position, {
-          deliver: (entry) => this.#deliver(entry),
-          recover: (entry, isHandled) => this.#recover(entry, isHandled),
-          onFault: (doing, error) => observer.fault(doing, error),
-        })
+    this.#position = rooms.storage.position
+    this.#follower = this.#follow()
+  }
+
+  #follow(): Follower | null {
+    const { storage, broker, clock, observer } = this.#rooms
+    if (broker.alone) return null
+    return new Follower(storage.events, clock, storage.position, {
+      deliver: (entry) => this.#deliver(entry),
+      recover: (entry, isHandled) => this.#recover(entry, isHandled),
+      onFault: (doing, error) => observer.fault(doing, error),
+    })
   }
 
   /** Everything at or before it was pushed to this node's sessions (R1). */
@@ -109,6 +112,7 @@ export class Fanout {
     }))
     const publication: EntryPublication = {
       kind: 'entry',
+      epoch: this.#rooms.storage.epoch,
       previous: entry.previous,
       version,
       deliveries,
@@ -120,6 +124,11 @@ export class Fanout {
 
   /** An entry has come from another node. */
   receive(entry: EntryPublication): void {
+    // In another life of the database the position may be another entry's (R5). Where it is not, the log has it.
+    if (entry.epoch !== this.#rooms.storage.epoch) {
+      this.look()
+      return
+    }
     if (entry.conversation) this.#rooms.memberships.outdate(entry.conversation, entry.version)
     this.#follower?.take(entry)
   }
@@ -143,6 +152,14 @@ export class Fanout {
   /** Resolves when everything at or before `position` was pushed to this node's sessions, if `stop` does not come before. */
   async whenWhole(position: number): Promise<void> {
     await this.#follower?.whenWhole(position)
+  }
+
+  /** The log is another one, of which nobody here was told anything (R5). */
+  beginAnew(): void {
+    this.stop()
+    this.#departures.clear()
+    this.#position = this.#rooms.storage.position
+    this.#follower = this.#follow()
   }
 
   stop(): void {

@@ -107,7 +107,7 @@ export class Follower {
         this.#lookAgain = false
         const { upTo, entries } = await this.#events.since(this.#wholeTo, entriesAtOnce)
         for (const entry of entries) {
-          const isHandled = () => this.#isHandled(entry.position)
+          const isHandled = () => this.#stopped || this.#isHandled(entry.position)
           if (!isHandled()) await this.#node.recover(entry, isHandled)
           if (this.#stopped) return
           this.#handle(entry.position)

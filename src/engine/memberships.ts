@@ -129,6 +129,13 @@ export class Memberships {
     if (question) question.newest = Math.max(question.newest, version)
   }
 
+  /** Forgets all. */
+  clear(): void {
+    for (const question of this.#questions.values()) question.newest = Number.POSITIVE_INFINITY
+    this.#known.clear()
+    this.#users = 0
+  }
+
   #forget(conversation: ConversationId): void {
     this.#users -= this.#known.get(conversation)?.users.length ?? 0
     this.#known.delete(conversation)

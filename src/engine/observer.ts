@@ -45,6 +45,8 @@ export interface Observer {
   refused(refusal: RefusalFacts): void
   /** One frame was pushed to so many sessions here. */
   pushed(what: 'event' | 'typing', sessions: number): void
+  /** Another database has taken the place of the one before; so many sessions were closed, to come back and load anew (R5). */
+  replaced(sessions: number): void
   /** A fault of the server's own: what could not be done, and the error. */
   fault(doing: string, error: unknown): void
 }

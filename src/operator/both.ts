@@ -21,6 +21,7 @@ export function both(journal: Journal, metrics: Metrics): Observer & StorageObse
       journal.refused(refusal)
     },
     pushed: (what, sessions) => metrics.pushed(what, sessions),
+    replaced: (sessions) => journal.replaced(sessions),
     fault(doing, error) {
       metrics.fault()
       journal.fault(doing, error)

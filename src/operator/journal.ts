@@ -15,6 +15,9 @@ const suspicious: ReadonlySet<ErrorCode> = new Set(['unauthorized', 'token_revok
 /** Sessions that end by a limit: too slow, too many, too large, or no language that is spoken here. */
 const limitCodes: ReadonlySet<number> = new Set([4409, 4429, 1009, 4400])
 
+const replacement =
+  'another database has taken the place of the one before (a standby, or one that was restored): all sessions were closed; clients come back, forget what they counted and load anew'
+
 export class Journal implements Omit<Observer, 'answered' | 'pushed'>, StorageObserver {
   readonly #log: Log
   readonly #clock: Clock
@@ -44,6 +47,10 @@ export class Journal implements Omit<Observer, 'answered' | 'pushed'>, StorageOb
     const facts = { where, command, code, user, address, origin: origin?.slice(0, longestOrigin) ?? null }
     if (suspicious.has(code)) this.#tell('info', facts, 'refused')
     else this.#log.debug(facts, 'refused')
+  }
+
+  replaced(sessions: number): void {
+    this.#tell('warn', { reason: replacement, sessions }, 'database_replaced')
   }
 
   fault(doing: string, error: unknown): void {

@@ -25,7 +25,7 @@ const knownCodes: ReadonlySet<string> = new Set([
   ...['1000', '1001', '1002', '1003', '1005', '1006', '1007', '1008', '1011'],
 ])
 
-export class Metrics implements Observer, StorageObserver {
+export class Metrics implements Omit<Observer, 'replaced'>, StorageObserver {
   readonly #registry = new Registry()
   readonly #readings: () => Readings
   readonly #commands = new Tally<ObservedCommand, ErrorCode | 'ok'>()

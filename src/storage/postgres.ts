@@ -5,7 +5,7 @@ import { ask, type Client, Connections } from './postgres/connections.ts'
 import { Trouble, toCaller } from './postgres/errors.ts'
 import { nameOf, opened } from './postgres/opening.ts'
 import { admitting, changesIn, plan, type Way } from './postgres/plan.ts'
-import { endOfLog, type Isolation, transaction, Unanswered } from './postgres/transaction.ts'
+import { type Isolation, transaction, Unanswered } from './postgres/transaction.ts'
 import { AnswersInOrder, type Lanes, type Ticket, WaitingLines } from './postgres/turns.ts'
 import { type Nouns, type Operations, operations } from './sql/operations.ts'
 import type { Steps } from './sql/steps.ts'
@@ -37,7 +37,7 @@ export async function openPostgres(
   const database = new PostgresDatabase(connections, operations(limits), observer)
   try {
     const name = await opened(url, nameOf)
-    const position = await connections.use(endOfLog)
+    await connections.open()
     return {
       ...database.nouns(),
       name,
@@ -45,9 +45,14 @@ export async function openPostgres(
       get epoch() {
         return connections.epoch
       },
-      position,
       // Each operation has a connection of its own.
       inOrder: false,
+      get position() {
+        return connections.position
+      },
+      whenReplaced(begin) {
+        connections.replaced = begin
+      },
       close: () => database.close(),
     }
   } catch (error) {
@@ -63,6 +68,14 @@ export interface SharedStorage extends Storage {
 }
 
 type AnyVerb = (...args: never[]) => Steps<unknown>
+
+/** An operation that is under way. */
+interface Asked<R> {
+  /** In which database it was asked for. In another one it is neither done nor answered: what it was asked with is not of that. */
+  readonly database: string
+  /** Answers the caller at once, so that callers are told in the order in which it is called. */
+  answer(result: R): void
+}
 
 class PostgresDatabase {
   readonly #connections: Connections
@@ -117,11 +130,11 @@ class PostgresDatabase {
     const { isolation } = plan.userChannels.admitListener
     const text = 'SELECT "user" FROM user_channel WHERE name = $1'
     const admit: UserChannelStorage['admitListener'] = (name, since) =>
-      this.#answered(async (answer) => {
-        const [channel] = await this.#use((client) => ask<{ user: UserId }>(client, text, name))
+      this.#answered(async (asked) => {
+        const [channel] = await this.#use(asked, (client) => ask<{ user: UserId }>(client, text, name))
         const steps = () => admitListener(name, since)
-        if (channel) await this.#inLanes(admitting(channel.user), () => this.#tried(isolation, steps, answer))
-        else answer(null)
+        if (channel) await this.#inLanes(admitting(channel.user), () => this.#tried(isolation, steps, asked))
+        else asked.answer(null)
       })
     return { ...nouns, userChannels: { ...nouns.userChannels, admitListener: admit } }
   }
@@ -132,11 +145,11 @@ class PostgresDatabase {
     const ways = plan.messages
     const text = 'SELECT conversation FROM message WHERE id = $1'
     const change = <R>(lanes: Lanes, isolation: Isolation, message: MessageId, steps: () => Steps<R>): Promise<R> =>
-      this.#answered((answer) =>
+      this.#answered((asked) =>
         this.#inLanes(lanes, async () => {
-          const [found] = await this.#use((client) => ask<{ conversation: number }>(client, text, message))
+          const [found] = await this.#use(asked, (client) => ask<{ conversation: number }>(client, text, message))
           const changes = changesIn(found?.conversation ?? null)
-          await this.#inLanes(changes, () => this.#tried(isolation, steps, answer))
+          await this.#inLanes(changes, () => this.#tried(isolation, steps, asked))
         }),
       )
     const edit: MessageStorage['edit'] = (...args) =>
@@ -147,15 +160,20 @@ class PostgresDatabase {
   }
 
   #do<R>(lanes: Lanes, isolation: Isolation, steps: () => Steps<R>): Promise<R> {
-    return this.#answered((answer) => this.#inLanes(lanes, () => this.#tried(isolation, steps, answer)))
+    return this.#answered((asked) => this.#inLanes(lanes, () => this.#tried(isolation, steps, asked)))
   }
 
-  /** The promise that a caller gets. `answer` resolves it at once, so that callers are told in the order in which it is called. */
-  #answered<R>(work: (answer: (result: R) => void) => Promise<void>): Promise<R> {
+  /** The promise that a caller gets. */
+  #answered<R>(work: (asked: Asked<R>) => Promise<void>): Promise<R> {
     return new Promise((resolve, reject) => {
       if (this.#closing) return reject(new FanfareError('unavailable', 'the storage is closed'))
       this.#underWay++
-      work(resolve)
+      const { database } = this.#connections
+      const answer = (result: R) => {
+        if (database === this.#connections.database) resolve(result)
+        else reject(new FanfareError('unavailable', elsewhere))
+      }
+      work({ database, answer })
         .catch((error: unknown) => {
           if (error instanceof Trouble && error.isOutside) this.#observer.failed(1, `PostgreSQL: ${error.message}`)
           reject(toCaller(error, error instanceof Unanswered ? unanswered : undefined))
@@ -177,17 +195,18 @@ class PostgresDatabase {
     })
   }
 
-  async #tried<R>(isolation: Isolation, steps: () => Steps<R>, answer: (result: R) => void): Promise<void> {
+  async #tried<R>(isolation: Isolation, steps: () => Steps<R>, asked: Asked<R>): Promise<void> {
     for (let left = tries; ; left--) {
       try {
-        return await this.#once(isolation, steps(), answer)
+        return await this.#once(isolation, steps(), asked)
       } catch (error) {
         if (!(error instanceof Trouble && error.isPassing) || left === 1) throw error
       }
     }
   }
 
-  async #once<R>(isolation: Isolation, steps: Steps<R>, answer: (result: R) => void): Promise<void> {
+  async #once<R>(isolation: Isolation, steps: Steps<R>, asked: Asked<R>): Promise<void> {
+    const { database } = asked
     let ticket: Ticket | undefined
     const logging = {
       asked: () => {
@@ -196,30 +215,33 @@ class PostgresDatabase {
       placed: (position: number) => {
         if (ticket) this.#answers.place(ticket, position)
       },
-      reached: (position: number) => this.#connections.told(position),
+      reached: (position: number) => this.#connections.told(database, position),
     }
     try {
       const begunAt = performance.now()
-      const result = await this.#use((client) => transaction(client, isolation, steps, logging))
+      const result = await this.#use(asked, (client) => transaction(client, isolation, steps, logging))
       this.#failing = false
       this.#observer.committed(1, performance.now() - begunAt)
-      if (ticket?.entry) this.#connections.told(ticket.entry.position)
-      await this.#answers.committed(ticket, () => answer(result))
+      if (ticket?.entry) this.#connections.told(database, ticket.entry.position)
+      await this.#answers.committed(ticket, () => asked.answer(result))
     } catch (error) {
       if (ticket) this.#answers.leave(ticket)
       throw error
     }
   }
 
-  async #use<R>(work: (client: Client) => Promise<R>): Promise<R> {
+  async #use<R>({ database }: Asked<never>, work: (client: Client) => Promise<R>): Promise<R> {
     try {
-      return await this.#connections.use(work)
+      return await this.#connections.use(database, work)
     } catch (error) {
       if (error instanceof Trouble && error.isOutside) this.#failing = true
       throw error
     }
   }
 }
+
+/** What the caller of an operation gets that was done in a database which is not there any more. */
+const elsewhere = 'another database has taken the place of the one that this was asked of: nothing was stored in it'
 
 /** What the caller of an operation gets whose commit was not answered. */
 const unanswered =

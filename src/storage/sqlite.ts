@@ -41,6 +41,8 @@ export async function openSqlite(file: string, limits: StorageLimits, observer: 
     ) as unknown as Nouns),
     ...opened,
     inOrder: true,
+    // The file is held open, and locked.
+    whenReplaced() {},
     close: () => thread.close(),
   }
 }

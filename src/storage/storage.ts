@@ -314,10 +314,16 @@ export interface Storage {
    * when its server comes back.
    */
   readonly epoch: string
-  /** The position of the latest entry when the database was opened. */
+  /** The position of the latest entry when the database was opened, or took the place of the one before. */
   readonly position: number
   /** Whether all is answered in the order of the log: then what is read holds whatever was answered before it. */
   readonly inOrder: boolean
+  /**
+   * From now on `begin` is called each time that another database has taken the place of this one, so that no place in the log holds any more
+   * (R5). It is called once `epoch` and `position` are those of the new one, and before anything is done in it. What was asked for before
+   * and not answered is `unavailable`.
+   */
+  whenReplaced(begin: () => void): void
   /** Commits what was asked for before, then closes. What is asked for afterwards is `unavailable`. */
   close(): Promise<void>
 }

@@ -98,6 +98,7 @@ export function newConversation(): ConversationId {
 export function entry(position: number, event = `{"event":"create","n":${position}`): EntryPublication {
   return {
     kind: 'entry',
+    epoch: 'of-a-log',
     position,
     previous: 0,
     conversation: null,
@@ -162,6 +163,7 @@ function everyKind(): readonly Publication[] {
   return [
     {
       kind: 'entry',
+      epoch: 'of-a-log',
       position: 9_007_199_254_740_991,
       previous: 12,
       conversation,
@@ -176,6 +178,7 @@ function everyKind(): readonly Publication[] {
     },
     {
       kind: 'entry',
+      epoch: 'of-a-log',
       position: 2,
       previous: 0,
       conversation,
@@ -186,6 +189,7 @@ function everyKind(): readonly Publication[] {
     },
     {
       kind: 'entry',
+      epoch: 'of-a-log',
       position: 1,
       previous: 0,
       conversation: null,

@@ -50,6 +50,7 @@ export const unobserved: Observer = {
   answered() {},
   refused() {},
   pushed() {},
+  replaced() {},
   fault() {},
 }
 

@@ -24,6 +24,7 @@ function messageTo(members: readonly Topic[], named: boolean): EntryPublication 
     : { conversation, version: 3 }
   return {
     kind: 'entry',
+    epoch: 'of-a-log',
     position: 1_000_000,
     previous: 999_990,
     conversation,

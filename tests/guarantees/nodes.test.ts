@@ -75,6 +75,38 @@ it('E3 what comes from two nodes in the wrong order waits for the log, and is to
   expect(seqs(one)).toEqual([2, 3])
 })
 
+it('R5 what comes from another life of the database is told as the log has it here, and not at all where it does not', async () => {
+  await using room = await openRoom([alice, bob])
+  const [one, two] = room.sessions as [PumpedSession, PumpedSession]
+  const sayElsewhere = async () => {
+    await say(one, room.conversation, 'here')
+    const [waiting] = room.link.waiting.splice(0)
+    const { epoch, ...entry } = JSON.parse(waiting!.text)
+    const text = JSON.stringify({ ...entry, epoch: `not ${epoch}` }).replaceAll('here', 'elsewhere')
+    return { ...waiting!, text }
+  }
+  room.link.waiting.push(await sayElsewhere())
+  room.link.carry()
+  await room.nodes.quiet()
+  const bodies = (session: PumpedSession) =>
+    session
+      .take()
+      .map(({ data }) => ('record_type' in data && data.record_type === 'message' ? data.record.body : null))
+  expect(bodies(two)).toEqual(['here'])
+  // It has not the position of anything.
+  const stranger = await sayElsewhere()
+  const { position, previous } = JSON.parse(stranger.text)
+  await meet(room.nodes)
+  two.take()
+  const moved = { ...JSON.parse(stranger.text), position: position + 1, previous: previous + 1 }
+  room.link.waiting.push({ ...stranger, text: JSON.stringify(moved) })
+  await meet(room.nodes)
+  expect(bodies(two)).toEqual([])
+  await say(one, room.conversation, 'next')
+  await meet(room.nodes)
+  expect(bodies(two)).toEqual(['next'])
+})
+
 it('R1 what the broker loses is told within a second, though nothing new comes, and cursors promise none of it before', async () => {
   await using room = await openRoom([alice, bob])
   const [one, two] = room.sessions as [PumpedSession, PumpedSession]

@@ -51,8 +51,16 @@ export type Client = pg.ClientBase
 /** A pool of connections. Every error that comes out of it is a `Trouble`. */
 export class Connections {
   readonly #pool: pg.Pool
-  /** The log's name in this life of the database; empty before the first connection. */
+  /** Which database it is; empty before the first connection. */
+  database = ''
+  /** The log's name in this life of the database. */
   epoch = ''
+  /** Where the log stood when the first connection to this database was made. */
+  position = 0
+  /** Called when another database has taken the place of the one before, and nothing was asked of it yet. */
+  replaced = () => {}
+  /** Of which database each connection is. */
+  readonly #databases = new WeakMap<Client, string>()
   #life = ''
   /** The furthest position that was acknowledged, or told of. */
   #furthest = 0
@@ -71,11 +79,22 @@ export class Connections {
     this.#pool.on('error', () => {})
   }
 
-  /** Does something with a connection of its own, which is given back; one on which something failed is given up. */
-  async use<R>(work: (client: Client) => Promise<R>): Promise<R> {
-    const client = await this.#pool.connect().catch((error: unknown) => {
-      throw error instanceof Trouble ? error : new Trouble(error)
-    })
+  /** Makes the first connection. */
+  async open(): Promise<void> {
+    const client = await this.#connect()
+    client.release()
+  }
+
+  /**
+   * Does something in this database, with a connection of its own, which is given back; one on which something failed is given up. Where
+   * another database has taken its place nothing is done.
+   */
+  async use<R>(database: string, work: (client: Client) => Promise<R>): Promise<R> {
+    const client = await this.#connect()
+    if (database !== this.database) {
+      client.release()
+      throw new Trouble(new Error(elsewhere))
+    }
     try {
       const result = await work(client)
       client.release()
@@ -86,13 +105,24 @@ export class Connections {
     }
   }
 
-  /** Somebody was told of this position, so the database must have it for as long as this node runs. */
-  told(position: number): void {
-    this.#furthest = Math.max(this.#furthest, position)
+  /** Somebody was told of this position, so this database must have it for as long as this node runs. */
+  told(database: string, position: number): void {
+    if (database === this.database) this.#furthest = Math.max(this.#furthest, position)
   }
 
   close(): Promise<void> {
     return this.#pool.end()
+  }
+
+  /** A connection to the present database. Those to one of before may still be open: they are given up. */
+  async #connect(): Promise<pg.PoolClient> {
+    for (;;) {
+      const client = await this.#pool.connect().catch((error: unknown) => {
+        throw error instanceof Trouble ? error : new Trouble(error)
+      })
+      if (this.#databases.get(client) === this.database) return client
+      client.release(true)
+    }
   }
 
   async #prepare(client: Client): Promise<void> {
@@ -104,19 +134,33 @@ export class Connections {
       `SELECT life, pg_is_in_recovery() AS standby FROM (${lifeQuery}) AS now`,
     )
     if (!row || row.standby) throw new Trouble(new Error('this server is a standby: it only reads'))
+    const database = databaseOf(row.life)
+    this.#databases.set(client, database)
     if (row.life === this.#life) return
     const epoch = await beginLife(client, row.life)
     const [end] = await ask<{ position: number }>(client, 'SELECT whole_position() AS position')
-    this.#isBehind ||= (end?.position ?? 0) < this.#furthest
+    // Another connection may have found it meanwhile.
+    if (row.life === this.#life) return
+    const position = end?.position ?? 0
+    const before = this.database
+    if (database === before) this.#isBehind ||= position < this.#furthest
+    else this.#isBehind = false
     // Sessions were told what is not there any more, and would take what comes in its place for what they have.
     if (this.#isBehind) throw new Trouble(new Error(behind))
     this.epoch = epoch
     this.#life = row.life
+    if (database === before) return
+    this.database = database
+    this.position = position
+    this.#furthest = position
+    if (before !== '') this.replaced()
   }
 }
 
+const elsewhere = 'another database has taken its place'
+
 const behind =
-  'it has come back without what it had acknowledged (a backup, or a standby that was behind); start the server again to go on with what is there'
+  'it has come back without what it had acknowledged (a copy of its files, or a disk); start the server again to go on with what is there'
 
 /** The name of the log's epoch in this life of the database; the first node that comes makes it. */
 async function beginLife(client: Client, life: string): Promise<string> {
