@@ -86,10 +86,17 @@ export type StateCallback = (state: ConnectionState) => void
  * the platform has no WebSocket and none is given.
  *
  * ```ts
- * const chat = createChat({ url: 'https://chat.example.com', token: () => fetch('/chat-token').then((reply) => reply.text()) })
+ * const chat = createChat({ url: 'https://chat.example.com', token: getToken })
  * chat.subscribe(({ record_type, event_type, record }) => console.log(record_type, event_type, record))
  * const { conversation } = await chat.createDirectConversation('user/bob')
  * await chat.createMessage(conversation, 'Hello!')
+ *
+ * async function getToken() {
+ *   const reply = await fetch('/chat-token')
+ *   if (reply.status === 401) return null // nobody is logged in any more: the chat ends
+ *   if (!reply.ok) throw new Error(`no token: ${reply.status}`) // it is asked again
+ *   return reply.text()
+ * }
  * ```
  */
 export function createChat(options: ChatOptions): Chat {

@@ -159,12 +159,12 @@ export class Connection {
       }
       if (this.#closed) return
       socket = new WebSocket(url.replace(/^http/, 'ws').replace(/\/*$/, socketPath))
-    } catch (error) {
-      return this.#end(
-        error instanceof FanfareError
-          ? error
-          : new FanfareError('invalid_argument', `${url} is no address to connect to (${error}).`),
-      )
+    } catch (cause) {
+      const error =
+        cause instanceof FanfareError
+          ? cause
+          : new FanfareError('invalid_argument', `${url} is no address to connect to (${cause}).`)
+      return error.retryable ? this.#retry(error, Number.NaN) : this.#end(error)
     }
     this.#socket = socket
     const lost = (code: number, reason: string) => {
@@ -333,13 +333,18 @@ export class Connection {
     this.#refreshTimer = platform.setTimeout(() => this.#refresh(), Math.min(delayMs, longestTimerMs))
   }
 
-  async #refresh(): Promise<void> {
+  /** Gives the session a new token. One that can't be got now is asked for again: the session is good until the server's 4401. */
+  async #refresh(attempt = 1): Promise<void> {
     const session = this.session
     let token: string
     try {
       token = await this.#tokens.ask()
     } catch (error) {
-      return this.#end(error as FanfareError)
+      if (!(error as FanfareError).retryable) this.#end(error as FanfareError)
+      else if (session === this.session) {
+        this.#refreshTimer = platform.setTimeout(() => this.#refresh(attempt + 1), backoffMs(attempt))
+      }
+      return
     }
     if (session !== this.session) return
     try {

@@ -3,9 +3,9 @@ import { FanfareError } from '../protocol/codes.ts'
 
 /**
  * A token, or a function that gets one from the application's backend. The function is asked when the first session begins, when the
- * server refuses the token that it gave before, and shortly before that one expires; never twice at once. If it gives null, or throws,
- * the chat ends: nothing is asked again. So a function that depends on a network tries again by itself before it throws. A chat is one
- * user's: a token of another one ends it as well.
+ * server refuses the token that it gave before, and shortly before that one expires; never twice at once. If it gives null (or nothing),
+ * there is none any more, and the chat ends: nothing is asked again. If it throws or rejects, there is none now: it is asked again after
+ * a delay that grows, and a session that there is goes on meanwhile. A chat is one user's: a token of another one ends it as well.
  */
 export type Token = string | (() => string | null | Promise<string | null>)
 
@@ -20,7 +20,10 @@ export class TokenSource {
     this.renewable = typeof token === 'function'
   }
 
-  /** Gets a token, or rejects with `unauthorized` when there is none. Who asks while it is being got shares the answer. */
+  /**
+   * Gets a token, or rejects: with `unauthorized` when there is none any more, with `unavailable` when it could not be got now. Who asks
+   * while it is being got shares the answer.
+   */
   ask(): Promise<string> {
     this.#asked ??= this.#get().finally(() => {
       this.#asked = null
@@ -35,10 +38,7 @@ export class TokenSource {
     try {
       answer = await token()
     } catch (cause) {
-      const error = new FanfareError(
-        'unauthorized',
-        `The token function failed (${cause}). Create a new chat to try again.`,
-      )
+      const error = new FanfareError('unavailable', `The token function failed (${cause}). It is asked again.`)
       error.cause = cause
       throw error
     }

@@ -103,7 +103,7 @@ browserTest('PAGE a name that is HTML is shown as text, and that nobody may have
   const page = await window.open(`${server.url}/?${new URLSearchParams({ user: name, with: 'bob' })}`)
   const side = new Side(page, name)
   await eventually(() => side.connection.innerText()).toContain('Not connected')
-  expect(await side.connection.innerText()).toContain('1–128 of A–Z a–z 0–9')
+  expect(await side.section.locator('.error').innerText()).toContain('1–128 of A–Z a–z 0–9')
   expect(await page.locator('h2').innerText()).toBe(name)
   expect(await page.locator('img').count(), 'the logo alone').toBe(1)
 })

@@ -299,13 +299,6 @@ test.each([
   ['null', () => null],
   ['a promise of null', async () => null],
   ['nothing', () => ''],
-  [
-    'a throw',
-    () => {
-      throw new Error('logged out')
-    },
-  ],
-  ['a rejection', () => Promise.reject(new Error('logged out'))],
 ])('C5 a token function that answers %s closes the chat and is not asked again', async (_, answer) => {
   await using server = await ScriptedServer.start()
   const token = vi.fn(answer)
@@ -316,12 +309,74 @@ test.each([
   expect([token.mock.calls.length, server.count]).toEqual([1, 0])
 })
 
-test("C5 the error of a token function that threw has the function's own as its cause", async () => {
-  const cause = new Error('logged out')
-  using opened = openChat({ url: 'http://127.0.0.1:1' }, { token: () => Promise.reject(cause) })
-  const { error } = await reached(opened.chat, 'closed')
-  expect(error?.cause).toBe(cause)
-  expect(error?.message).toContain('logged out')
+const away = new Error('the backend is away')
+
+test.each([
+  [
+    'throws',
+    () => {
+      throw away
+    },
+  ],
+  ['rejects', () => Promise.reject(away)],
+])(
+  'C5, C6 a token function that %s is asked again after a delay that grows, and what waits is sent',
+  async (_, fail) => {
+    await using server = await ScriptedServer.start()
+    holdTime(1)
+    const token = vi.fn<() => string | Promise<string>>(() => 'token-a').mockImplementationOnce(fail)
+    token.mockImplementationOnce(fail)
+    using opened = openChat(server, { token })
+    const { chat } = opened
+    const call = chat.getUnreadCount()
+    for (const delay of [2_000, 4_000]) {
+      const { error, retryAt } = await reached(chat, 'waiting')
+      expect(error).toMatchObject({ code: 'unavailable', retryable: true, cause: away })
+      expect(error?.message).toContain('the backend is away')
+      expect((retryAt ?? 0) - Date.now()).toBe(delay)
+      vi.advanceTimersByTime(delay)
+    }
+    const session = await server.session()
+    expect(await session.begin()).toEqual({ token: 'token-a' })
+    session.reply((await session.command('get_unread_count')).id, { conversation: 0, message: 0 })
+    await call
+    expect([token.mock.calls.length, server.count]).toEqual([3, 1])
+  },
+)
+
+test('C5 a session whose new token cannot be got goes on, and it is asked for again until 4401', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime(1)
+  const answers = [Promise.resolve('token-a'), ...[1, 2, 3].map(() => Promise.reject(away)), Promise.resolve('token-b')]
+  for (const answer of answers) answer.catch(() => {})
+  const asked = recorder<number>()
+  const token = () => {
+    asked.callback(asked.got.length)
+    return answers[asked.got.length - 1] as Promise<string>
+  }
+  using opened = openChat(server, { token })
+  const { chat } = opened
+  const session = await server.session()
+  await session.begin({ expires_at: new Date(Date.now() + 120_000).toISOString(), settings: quiet })
+  await reached(chat, 'connected')
+  for (const delay of [90_000, 2_000]) {
+    vi.advanceTimersByTime(delay - 1)
+    const before = asked.got.length
+    await answered(chat, session)
+    vi.advanceTimersByTime(1)
+    expect(asked.got).toHaveLength(before + 1)
+    await answered(chat, session)
+  }
+  expect(chat.state).toEqual({ status: 'connected', retryAt: null, error: null })
+  session.close(4401)
+  await reached(chat, 'waiting')
+  vi.advanceTimersByTime(2_000)
+  expect((await reached(chat, 'waiting')).error, 'what is asked for is a new one').toMatchObject({
+    code: 'unavailable',
+  })
+  vi.advanceTimersByTime(4_000)
+  expect(await (await server.session()).begin()).toMatchObject({ token: 'token-b' })
+  expect(asked.got).toHaveLength(5)
 })
 
 test('C5 before the token expires a new one is asked for, once, and sent with refresh_token', async () => {

@@ -18,7 +18,7 @@ const pageLength = 50
  */
 function open(me, other) {
   const pane = new Pane(me, other)
-  const chat = createChat({ url: location.origin, token: () => getToken(me) })
+  const chat = createChat({ url: location.origin, token: () => getToken(me, pane) })
   /** @type {Conversation | undefined} */
   let conversation
 
@@ -75,16 +75,20 @@ function open(me, other) {
 }
 
 /**
- * In an application this asks its own backend, which knows who is logged in.
+ * In an application this asks its own backend, which knows who is logged in. Null, as for somebody who may not chat, ends the chat; after an
+ * error it is asked again.
  *
  * @param {string} user
- * @returns {Promise<string>}
+ * @param {Pane} pane
+ * @returns {Promise<string | null>}
  */
-async function getToken(user) {
+async function getToken(user, pane) {
   const answer = await fetch('/demo/token', { method: 'POST', body: JSON.stringify({ user }) })
-  const { token, error } = await answer.json()
-  if (error) throw new Error(error.message)
-  return token
+  if (answer.ok) return (await answer.json()).token
+  if (answer.status !== 400) throw new Error(`no token: ${answer.status}`)
+  // Nobody may have that name.
+  pane.showError((await answer.json()).error.message)
+  return null
 }
 
 /** @param {ConnectionState} state */
