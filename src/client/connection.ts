@@ -315,6 +315,7 @@ export class Connection {
   #end(error: FanfareError, shown: FanfareError | null = error): void {
     if (this.#closed) return
     this.#stopWaking()
+    this.#tokens.stop()
     this.#leave(error)
     this.#calls.end(error)
     this.#move('closed', shown)

@@ -379,6 +379,36 @@ test('C5 a session whose new token cannot be got goes on, and it is asked for ag
   expect(asked.got).toHaveLength(5)
 })
 
+test('C5, C7 a token function that does not answer in 30 s is asked anew, and what it answers late is nothing', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  const late = Promise.withResolvers<string | null>()
+  const token = vi.fn<() => string | Promise<string | null>>(() => 'token-a').mockReturnValueOnce(late.promise)
+  using opened = openChat(server, { token })
+  const { chat } = opened
+  vi.advanceTimersByTime(29_999)
+  expect(chat.state.status).toBe('connecting')
+  vi.advanceTimersByTime(1)
+  const { error, retryAt } = await reached(chat, 'waiting')
+  expect(error).toMatchObject({ code: 'unavailable', message: expect.stringContaining('no answer in 30000 ms') })
+  expect((retryAt ?? 0) - Date.now()).toBe(500)
+  late.resolve(null)
+  vi.advanceTimersByTime(500)
+  const session = await server.session()
+  expect(await session.begin({ expires_at: new Date(Date.now() + 240_000).toISOString(), settings: quiet })).toEqual({
+    token: 'token-a',
+  })
+  await reached(chat, 'connected')
+
+  // So it is where a session needs a new one.
+  token.mockReturnValueOnce(new Promise(() => {}))
+  vi.advanceTimersByTime(180_000 + 30_000)
+  await answered(chat, session)
+  vi.advanceTimersByTime(500)
+  expect((await session.command('refresh_token')).args).toEqual({ token: 'token-a' })
+  expect(token).toHaveBeenCalledTimes(4)
+})
+
 test('C5 before the token expires a new one is asked for, once, and sent with refresh_token', async () => {
   await using server = await ScriptedServer.start()
   holdTime()
