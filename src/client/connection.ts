@@ -314,11 +314,13 @@ export class Connection {
 
   #end(error: FanfareError, shown: FanfareError | null = error): void {
     if (this.#closed) return
+    // Before all else, so that what a callback does on the way finds the chat closed.
+    this.state = { status: 'closed', retryAt: null, error: shown }
     this.#stopWaking()
     this.#tokens.stop()
     this.#leave(error)
     this.#calls.end(error)
-    this.#move('closed', shown)
+    this.#handlers.state(this.state)
   }
 
   #move(status: ConnectionState['status'], error: FanfareError | null, retryAt: number | null = null): void {
@@ -350,6 +352,8 @@ export class Connection {
     if (session !== this.session) return
     try {
       const { expires_at } = await this.call('refresh_token', { token }, { urgent: true })
+      // What came in the same turn as the reply may have ended the session.
+      if (session !== this.session) return
       this.#token = token
       this.#refreshBefore(expires_at)
     } catch {

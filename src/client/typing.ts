@@ -84,10 +84,13 @@ export class Typing {
   }
 
   async #ask(conversation: ConversationId, watch: Watch): Promise<void> {
+    const { session } = this.#connection
     watch.asked = true
     try {
       const { typing } = await this.#connection.call('subscribe_typing', { conversation }, { urgent: true })
-      // A push that was read in the same turn as the reply is already here, and newer.
+      // What was read in the same turn as the reply may have ended the session.
+      if (session !== this.#connection.session) return
+      // So may a push have been, which is newer.
       if (this.#watches.get(conversation) === watch && !watch.typing) this.#set(watch, typing)
       // A call that had to wait may be sent after nobody watches any more.
       if (!this.#watches.has(conversation)) this.#connection.send('unsubscribe_typing', { conversation })

@@ -797,6 +797,66 @@ test('C1 after close no callback is called, not even for what was on its way', a
   expect(chat.cursor).toBe('c1')
 })
 
+/** A push of a message. */
+function message(seq: number): object {
+  const data = { record_type: 'message', event_type: 'create', record: { id: `${seq}` }, original_record: null }
+  return { event: 'create', data, conversation: cat, seq, cursor: `c${seq}` }
+}
+
+test('C1 a chat that is closed in the turn of a refresh asks for no token any more', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  const expires = () => ({ expires_at: new Date(Date.now() + 120_000).toISOString() })
+  const token = vi.fn(() => 'token-a')
+  using opened = openChat(server, { token })
+  const { chat } = opened
+  const session = await server.session()
+  await session.begin({ ...expires(), settings: quiet })
+  await reached(chat, 'connected')
+  chat.subscribe(() => chat.close())
+  vi.advanceTimersByTime(90_000)
+  const { id } = await session.command('refresh_token')
+  session.sendTogether({ id, result: expires() }, message(1))
+  await session.closed
+  expect(chat.state.status).toBe('closed')
+  vi.advanceTimersByTime(90_000)
+  expect(token).toHaveBeenCalledTimes(2)
+})
+
+test('C1 after close nobody is told the typing that was asked for, though its reply came before', async () => {
+  await using server = await ScriptedServer.start()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const typing = vi.fn()
+  chat.subscribeTypingIndicator(cat, typing)
+  chat.subscribe(() => chat.close())
+  const { id } = await session.command('subscribe_typing')
+  session.sendTogether({ id, result: { typing: { 'user/bob': { event: 'begin', at: '' } } } }, message(1))
+  await session.closed
+  expect(chat.state.status).toBe('closed')
+  expect(typing).not.toHaveBeenCalled()
+})
+
+test('C1 close from a callback that close brings about does nothing: the end is told once', async () => {
+  await using server = await ScriptedServer.start()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const states: string[] = []
+  chat.onState(({ status }) => states.push(status))
+  const typing = recorder<object>()
+  chat.subscribeTypingIndicator(cat, typing.callback)
+  session.reply((await session.command('subscribe_typing')).id, { typing: { 'user/bob': { event: 'begin', at: '' } } })
+  await typing.next()
+  const seen: string[] = []
+  chat.subscribeTypingIndicator(cat, (set) => {
+    if (Object.keys(set).length) return
+    seen.push(chat.state.status)
+    chat.close()
+  })
+  chat.close()
+  expect([states, seen]).toEqual([['closed'], ['closed']])
+})
+
 test('C1 a chat that is closed when it is about to try again asks for nothing any more', async () => {
   await using server = await ScriptedServer.start()
   holdTime()

@@ -1,6 +1,7 @@
 /** A server of the contract whose every word the test says itself, over real sockets. */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { type WebSocket, WebSocketServer } from 'ws'
 import type { ConnectResult } from '../../src/protocol/commands.ts'
 
@@ -33,11 +34,13 @@ class Queue<T> {
 
 export class ScriptedSession {
   readonly #socket: WebSocket
+  readonly #tcp: Duplex
   readonly #commands = new Queue<ReceivedCommand>()
   readonly closed: Promise<unknown>
 
-  constructor(socket: WebSocket) {
+  constructor(socket: WebSocket, tcp: Duplex) {
     this.#socket = socket
+    this.#tcp = tcp
     this.closed = once(socket, 'close')
     socket.on('message', (data) => {
       const frame = JSON.parse(String(data))
@@ -109,6 +112,13 @@ export class ScriptedSession {
     this.sendData(JSON.stringify(frame))
   }
 
+  /** Sends frames so that they come, and are given out, in one turn. */
+  sendTogether(...frames: readonly object[]): void {
+    this.#tcp.cork()
+    for (const frame of frames) this.send(frame)
+    this.#tcp.uncork()
+  }
+
   /** Sends what may be no frame at all. */
   sendData(data: string | Buffer): void {
     this.#socket.send(data)
@@ -132,9 +142,9 @@ export class ScriptedServer implements AsyncDisposable {
 
   private constructor(server: WebSocketServer) {
     this.#server = server
-    server.on('connection', (socket) => {
+    server.on('connection', (socket, request) => {
       this.count++
-      this.#sessions.put(new ScriptedSession(socket))
+      this.#sessions.put(new ScriptedSession(socket, request.socket))
     })
   }
 
