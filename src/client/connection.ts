@@ -112,6 +112,8 @@ export class Connection {
   #attempts = 0
   /** Whether a page that wakes need not wait for the next attempt: the server named no time for it. */
   #mayHurry = false
+  /** Whether the page woke during this attempt, which may be on a network that is gone. */
+  #hasWoken = false
   /** Ends an attempt to connect, or begins the next. */
   #attemptTimer: unknown
   #refreshTimer: unknown
@@ -267,13 +269,16 @@ export class Connection {
     }
   }
 
-  /** Tries again after `delayMs`, which the server named; or, if it is NaN, after a delay that grows, or when the page wakes. */
+  /**
+   * Tries again after `delayMs`, which the server named; or, if it is NaN, after a delay that grows, or when the page wakes. If it has
+   * woken meanwhile, that is at once.
+   */
   #retry(error: FanfareError, delayMs: number): void {
     if (this.#closed) return
     // While nobody could be reached it may have expired.
     this.#tokenIsNew = false
     this.#mayHurry = Number.isNaN(delayMs)
-    if (this.#mayHurry) delayMs = backoffMs(++this.#attempts)
+    if (this.#mayHurry) delayMs = this.#hasWoken ? 0 : backoffMs(++this.#attempts)
     this.#attemptTimer = platform.setTimeout(() => this.#again(), delayMs)
     this.#move('waiting', error, Date.now() + delayMs)
   }
@@ -283,17 +288,21 @@ export class Connection {
     if (!this.#closed) this.#open()
   }
 
-  /** The page is back, and the network may be another: a session must show that it lives, a wait is over. */
+  /** The page is back, and the network may be another: a session must show that it lives, a wait is over, and so is the next one. */
   #wake(): void {
     if (this.session) {
       // A page that was put away may find its socket closed without having been told.
       if ((this.#socket?.readyState ?? 0) > 1) this.#lost(1006, 'closed while the page slept')
       else this.#pulse.check(wakeAnswerMs)
     }
-    if (this.state.status !== 'waiting' || !this.#mayHurry) return
-    platform.clearTimeout(this.#attemptTimer)
+    const { status } = this.state
+    if (status !== 'connecting' && (status !== 'waiting' || !this.#mayHurry)) return
     this.#attempts = 0
-    this.#again()
+    if (status === 'connecting') this.#hasWoken = true
+    else {
+      platform.clearTimeout(this.#attemptTimer)
+      this.#again()
+    }
   }
 
   /** Leaves the socket, if there is one, and everything that lives as long as a session. */
@@ -325,6 +334,7 @@ export class Connection {
 
   #move(status: ConnectionState['status'], error: FanfareError | null, retryAt: number | null = null): void {
     this.state = { status, retryAt, error }
+    this.#hasWoken = false
     this.#handlers.state(this.state)
   }
 

@@ -84,6 +84,58 @@ test('C7 after a wake that was in vain the delays begin anew', async () => {
   expect((retryAt ?? 0) - Date.now()).toBe(2_000)
 })
 
+test('C7 after a wake during an attempt that fails the next one comes at once, and the delays begin anew', async () => {
+  await using server = await ScriptedServer.start()
+  const page = Page.show()
+  holdTime(1)
+  using opened = openChat(server)
+  const { chat } = opened
+  for (const [delay, isWoken] of [
+    [2_000, false],
+    [4_000, false],
+    [0, true],
+    [2_000, false],
+  ] as const) {
+    const session = await server.session()
+    if (isWoken) for (const type of ['online', 'visibilitychange']) page.tell(type)
+    expect(chat.state.status, 'what may yet succeed is not broken off').toBe('connecting')
+    session.cut()
+    const { retryAt } = await reached(chat, 'waiting')
+    expect((retryAt ?? 0) - Date.now()).toBe(delay)
+    vi.advanceTimersByTime(delay)
+  }
+  // Nor does it count for a later session, or against a time that the server names.
+  const session = await server.session()
+  page.tell('online')
+  await session.begin()
+  await reached(chat, 'connected')
+  session.cut()
+  await reached(chat, 'waiting')
+  vi.advanceTimersByTime(1_999)
+  expect(chat.state.status).toBe('waiting')
+  vi.advanceTimersByTime(1)
+  const refused = await server.session()
+  page.tell('online')
+  await refused.refuse('unavailable', 1013, { retry_after_ms: 777 })
+  expect(((await reached(chat, 'waiting')).retryAt ?? 0) - Date.now()).toBe(777)
+})
+
+test('C5, C7 after a wake while a token is asked for in vain it is asked for again at once', async () => {
+  await using server = await ScriptedServer.start()
+  const page = Page.show()
+  holdTime(1)
+  const answers = [Promise.withResolvers<string>(), Promise.withResolvers<string>()]
+  let asked = 0
+  using opened = openChat(server, { token: () => answers[asked++]?.promise ?? null })
+  page.tell('online')
+  answers[0]?.reject(new Error('the network is another'))
+  await reached(opened.chat, 'waiting')
+  vi.advanceTimersByTime(0)
+  expect([opened.chat.state.status, asked]).toEqual(['connecting', 2])
+  answers[1]?.resolve('token-a')
+  expect(await (await server.session()).begin()).toEqual({ token: 'token-a' })
+})
+
 test.each([
   [4503, 'draining 5000', 5_000],
   [4429, 'rate_limited', 500],
