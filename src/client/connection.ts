@@ -22,6 +22,8 @@ const backOffAttempts = 5
  * token's maker and the server agree.
  */
 const maxEarlyTokens = 5
+/** Only after a session that lasted so long the delays begin anew: one that a server ends at once is no success. */
+const lastingMs = 10_000
 /** A token is refreshed this long before it expires, one that is short at three quarters of what is left of it. */
 const refreshBeforeMs = 60_000
 /** If this little is left, the two clocks differ or the token is too short to refresh; the server's 4401 tells then. */
@@ -109,7 +111,10 @@ export class Connection {
   #socket: Socket | null = null
   /** Whether the session is to go on from a cursor. */
   #resumes = false
+  /** How many delays in a row were drawn from a bound that doubles. */
   #attempts = 0
+  /** When the latest session began, by this machine's clock. */
+  #begunAt = 0
   /** Whether a page that wakes need not wait for the next attempt: the server named no time for it. */
   #mayHurry = false
   /** Whether the page woke during this attempt, which may be on a network that is gone. */
@@ -213,9 +218,9 @@ export class Connection {
       return
     }
     this.session = session
+    this.#begunAt = Date.now()
     this.user = session.user
     this.settings = session.settings
-    this.#attempts = 0
     this.#tokenIsNew = false
     this.#earlyTokens = 0
     this.#handlers.reached(session.cursor)
@@ -315,6 +320,7 @@ export class Connection {
     for (const timer of [this.#attemptTimer, this.#refreshTimer]) platform.clearTimeout(timer)
     socket?.close()
     if (!session) return
+    if (Date.now() - this.#begunAt >= lastingMs) this.#attempts = 0
     this.#calls.disconnected(
       new FanfareError('unavailable', `${error.message} What was sent without a reply may or may not have been done.`),
     )

@@ -607,13 +607,22 @@ test('C1, C7 after a break the delay is drawn between 0.5 s and a bound that dou
       vi.advanceTimersByTime(1)
       expect(opened.chat.state.status).toBe('connecting')
     }
-    // A session sets the bound back.
-    const session = await server.session()
-    await session.begin()
-    await reached(opened.chat, 'connected')
-    session.cut()
-    const { retryAt } = await reached(opened.chat, 'waiting')
-    expect((retryAt ?? 0) - Date.now()).toBe(delays[0])
+    // A session that lasted sets the bound back, and no other does.
+    for (const [lastedMs, delay] of [
+      [0, delays[5]],
+      [9_999, delays[5]],
+      [10_000, delays[0]],
+      [0, delays[1]],
+    ] as const) {
+      const session = await server.session()
+      await session.begin()
+      await reached(opened.chat, 'connected')
+      vi.advanceTimersByTime(lastedMs)
+      session.cut()
+      const { retryAt } = await reached(opened.chat, 'waiting')
+      expect((retryAt ?? 0) - Date.now()).toBe(delay)
+      vi.advanceTimersByTime(delay)
+    }
     vi.useRealTimers()
   }
 })
