@@ -12,25 +12,29 @@ const maxRetries = 5
 const rateLimitedMs = 1_000
 /** Calls that go out before the first of them was answered: fewer than a server takes at once. */
 const firstWindow = 100
-/** What must not be done twice, or is asked for anew with each session anyhow. All other commands may be repeated. */
-const once = new Set<CommandName>(['rotate_user_channel', 'refresh_token', 'subscribe_typing'])
+/** What must not be done twice, or concerns one session only. All other commands may be repeated. */
+const once = new Set<CommandName>(['rotate_user_channel', 'refresh_token', 'subscribe_typing', 'unsubscribe_typing'])
+/** What must keep its order among itself, and waits for nothing else. */
+const watching = /subscribe_typing$/
 /** What changes nothing, or only ever moves forward. Of all else the order counts. */
-const unordered = /^(get|mark|subscribe|refresh)_/
+const unordered = /^(get|mark|refresh)_/
 
 export interface CallSettings {
   readonly signal?: Signal | undefined
-  /** For the SDK's own calls: it goes out before those that wait, does not count among them, and is tried for as long as it takes. */
+  /** For the SDK's own calls: it goes out before those that wait, but for its lane, does not count among them, and is tried for as long as it takes. */
   readonly urgent?: boolean | undefined
+}
+
+/** What tells calls apart. */
+interface Named {
+  readonly conversation?: string
+  readonly message?: string
+  readonly participants?: readonly UserId[]
 }
 
 interface Call {
   readonly command: CommandName
-  readonly args: {
-    readonly conversation?: string
-    readonly message?: string
-    readonly client_id?: string
-    readonly participants?: readonly UserId[]
-  }
+  readonly args: Named
   readonly text: string
   /** Of the calls with the same one, only one at a time is on its way, so that none overtakes one that must go out again. */
   readonly lane: string | undefined
@@ -86,12 +90,12 @@ export class Calls {
         if (this.#calls.delete(id) && !urgent) this.#waiting--
         signal?.removeEventListener('abort', abort)
       }
-      const named = args as Call['args']
+      const named = args as Named
       const call: Call = {
         command,
         args: named,
         text: textOf({ id, command, args }),
-        lane: unordered.test(command) ? undefined : (named.conversation ?? named.message ?? command),
+        lane: laneOf(command, named),
         urgent,
         sent: false,
         lost: false,
@@ -203,9 +207,12 @@ export class Calls {
     for (const call of this.#calls.values()) {
       if (!call.sent) {
         const first = call.urgent && !call.putOff
-        blocked ||= !first && (room <= 0 || lanes.has(call.lane))
-        if ((blocked && !first) || !this.#send(call, this.#write)) continue
-        room--
+        const behind = lanes.has(call.lane)
+        blocked ||= !first && (room <= 0 || behind)
+        if (first ? !behind : !blocked) {
+          if (!this.#send(call, this.#write)) continue
+          room--
+        }
       }
       if (call.lane) lanes.add(call.lane)
     }
@@ -227,6 +234,11 @@ export class Calls {
     write(call.text)
     return true
   }
+}
+
+function laneOf(command: CommandName, { conversation, message }: Named): string | undefined {
+  if (watching.test(command)) return `typing ${conversation}`
+  return unordered.test(command) ? undefined : (conversation ?? message ?? command)
 }
 
 /** What JSON has no form for (a bigint, an object within itself) could never be sent. */

@@ -24,10 +24,10 @@ interface Watch {
 }
 
 export class Typing {
-  readonly #connection: Pick<Connection, 'call' | 'send' | 'session' | 'settings'>
+  readonly #connection: Pick<Connection, 'call' | 'session' | 'settings'>
   readonly #watches = new Map<ConversationId, Watch>()
 
-  constructor(connection: Pick<Connection, 'call' | 'send' | 'session' | 'settings'>) {
+  constructor(connection: Pick<Connection, 'call' | 'session' | 'settings'>) {
     this.#connection = connection
   }
 
@@ -54,7 +54,8 @@ export class Typing {
     if (watch.callbacks.size) return
     platform.clearTimeout(watch.timer)
     this.#watches.delete(conversation)
-    this.#connection.send('unsubscribe_typing', { conversation })
+    // What fails ends with the session.
+    if (watch.asked) this.#connection.call('unsubscribe_typing', { conversation }, { urgent: true }).catch(() => {})
   }
 
   /** A session has begun, and it watches nothing yet. */
@@ -92,8 +93,6 @@ export class Typing {
       if (session !== this.#connection.session) return
       // So may a push have been, which is newer.
       if (this.#watches.get(conversation) === watch && !watch.typing) this.#set(watch, typing)
-      // A call that had to wait may be sent after nobody watches any more.
-      if (!this.#watches.has(conversation)) this.#connection.send('unsubscribe_typing', { conversation })
     } catch {
       // Nobody is seen typing there. The next session asks again, or coming into the conversation does.
       watch.asked = false

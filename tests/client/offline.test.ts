@@ -1,6 +1,16 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import type { Chat, Message } from '../../src/client/index.ts'
-import { answered, caughtUp, cutAndReturn, holdTime, openChat, openSession, quiet, reached } from './open-chat.ts'
+import {
+  answered,
+  caughtUp,
+  cutAndReturn,
+  holdTime,
+  openChat,
+  openSession,
+  quiet,
+  reached,
+  recorder,
+} from './open-chat.ts'
 import { type ReceivedCommand, ScriptedServer, type ScriptedSession } from './scripted-server.ts'
 
 const cat = 'conversation/cat'
@@ -483,7 +493,7 @@ test('C6 close rejects what waits and what is on its way, and lets no timer stan
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('C6 typing that is asked for late, after nobody watches any more, is ended again', async () => {
+test('T4 what begins and ends the watching of one conversation is done in its order, each until the server has', async () => {
   await using server = await ScriptedServer.start()
   holdTime()
   using opened = await openSession(server)
@@ -492,8 +502,41 @@ test('C6 typing that is asked for late, after nobody watches any more, is ended 
   session.fail((await session.command('subscribe_typing')).id, 'rate_limited', { retry_after_ms: 100 })
   await caughtUp(chat, session)
   stop()
-  await session.command('unsubscribe_typing')
+  const typing = recorder<object>()
+  chat.subscribeTypingIndicator(cat, typing.callback)
+  await caughtUp(chat, session)
+  expect(session.unread, 'that of another conversation overtakes them').toEqual([])
   vi.advanceTimersByTime(100)
   session.reply((await session.command('subscribe_typing')).id, { typing: {} })
-  expect((await session.command('unsubscribe_typing')).args).toEqual({ conversation: cat })
+  const end = await session.command('unsubscribe_typing')
+  expect(end.args).toEqual({ conversation: cat })
+  await caughtUp(chat, session)
+  expect(session.unread).toEqual([])
+  session.fail(end.id, 'rate_limited', { retry_after_ms: 100 })
+  await caughtUp(chat, session)
+  vi.advanceTimersByTime(100)
+  const again = await session.command('unsubscribe_typing')
+  expect(again).toEqual(end)
+  session.reply(again.id, {})
+  session.reply((await session.command('subscribe_typing')).id, { typing: {} })
+  expect(await typing.next()).toEqual({})
+})
+
+test('T4 the end of watching waits for no other call of its conversation, and goes with its session', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const stop = chat.subscribeTypingIndicator(cat, () => {})
+  session.reply((await session.command('subscribe_typing')).id, { typing: {} })
+  const call = chat.createMessage(cat, 'one')
+  const { id } = await sent(session, 'one')
+  stop()
+  await session.command('unsubscribe_typing')
+  session.reply(id, { message: {} })
+  await call
+  const again = await cutAndReturn(server, chat, session)
+  await again.begin()
+  await answered(chat, again)
+  expect(again.unread).toEqual([])
 })

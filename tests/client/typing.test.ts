@@ -18,10 +18,6 @@ class FakeConnection {
   sent: string[] = []
   asked: { reply(typing: TypingSet): Promise<void>; fail(): Promise<void> }[] = []
 
-  send = (command: string) => {
-    this.sent.push(command)
-  }
-
   call = (command: string) => {
     this.sent.push(command)
     return new Promise<never>((resolve, reject) => {
@@ -183,10 +179,21 @@ test('T4 the reply to a subscription that was ended meanwhile is not told to the
   const { connection, typing, got, callback } = watch()
   typing.unsubscribe(room, callback)
   typing.subscribe(room, callback)
+  expect(connection.sent).toEqual(['subscribe_typing', 'unsubscribe_typing', 'subscribe_typing'])
   await connection.asked[0]?.reply({ 'user/a': begin })
   expect(got).toEqual([])
-  await connection.asked[1]?.reply({})
+  await connection.asked[2]?.reply({})
   expect(got).toEqual([{}])
+})
+
+test('T4 the server is not told that nobody watches any more where it does not tell', async () => {
+  const { connection, typing } = watch()
+  await connection.asked[0]?.fail()
+  typing.unsubscribe(room)
+  connection.session = null
+  typing.subscribe(room, vi.fn())
+  typing.unsubscribe(room)
+  expect(connection.sent).toEqual(['subscribe_typing'])
 })
 
 test('T4 where the server refuses, nobody is seen typing, and the next session asks again', async () => {
