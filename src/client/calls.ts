@@ -21,8 +21,10 @@ const unordered = /^(get|mark|refresh)_/
 
 export interface CallSettings {
   readonly signal?: Signal | undefined
-  /** For the SDK's own calls: it goes out before those that wait, but for its lane, does not count among them, and is tried for as long as it takes. */
+  /** For the SDK's own calls: it goes out before those that wait, does not count among them, and is tried for as long as it takes. */
   readonly urgent?: boolean | undefined
+  /** Likewise, but it goes out in its turn. Where it waits for its lane, it holds up nothing else. */
+  readonly patient?: boolean | undefined
 }
 
 /** What tells calls apart. */
@@ -39,6 +41,7 @@ interface Call {
   /** Of the calls with the same one, only one at a time is on its way, so that none overtakes one that must go out again. */
   readonly lane: string | undefined
   readonly urgent: boolean
+  readonly patient: boolean
   /** Whether it is on its way in this session. */
   sent: boolean
   /** Whether it was on its way in a session that broke. */
@@ -77,17 +80,18 @@ export class Calls {
   /** Sends a command, now or when it can be, and gives its result. */
   make<N extends CommandName>(command: N, args: Args<N>, settings: CallSettings = {}): Promise<Result<N>> {
     return new Promise((resolve, reject) => {
-      const { signal, urgent = false } = settings
+      const { signal, urgent = false, patient = false } = settings
+      const counts = !urgent && !patient
       if (this.#end) throw this.#end
       if (signal?.aborted) throw signal.reason
-      if (!urgent && this.#waiting >= this.#limit) {
+      if (counts && this.#waiting >= this.#limit) {
         throw new FanfareError('rate_limited', `${this.#limit} calls wait already. This one was not sent.`, {
           queue_limit: this.#limit,
         })
       }
       const id = this.#nextId++
       const settle = () => {
-        if (this.#calls.delete(id) && !urgent) this.#waiting--
+        if (this.#calls.delete(id) && counts) this.#waiting--
         signal?.removeEventListener('abort', abort)
       }
       const named = args as Named
@@ -97,6 +101,7 @@ export class Calls {
         text: textOf({ id, command, args }),
         lane: laneOf(command, named),
         urgent,
+        patient,
         sent: false,
         lost: false,
         putOff: false,
@@ -116,7 +121,7 @@ export class Calls {
       }
       signal?.addEventListener('abort', abort)
       this.#calls.set(id, call)
-      if (!urgent) this.#waiting++
+      if (counts) this.#waiting++
       this.#flush()
     })
   }
@@ -148,7 +153,7 @@ export class Calls {
   disconnected(error: FanfareError): void {
     this.#write = null
     for (const call of this.#calls.values()) {
-      if ((call.sent || call.urgent) && once.has(call.command)) call.reject(error)
+      if ((call.sent || isOwn(call)) && once.has(call.command)) call.reject(error)
       call.lost ||= call.sent
       call.sent = false
     }
@@ -166,7 +171,7 @@ export class Calls {
     if (code === 'rate_limited') {
       this.#window = 1
       this.#again(call, Number(details?.retry_after_ms) || rateLimitedMs)
-    } else if (code === 'unavailable' && (call.urgent || call.failures < maxRetries)) {
+    } else if (code === 'unavailable' && (isOwn(call) || call.failures < maxRetries)) {
       this.#again(call, backoffMs(++call.failures))
     } else if (call.lost && code === 'not_found' && this.#endsTaking(call)) {
       // The first time did it, and only its reply was lost.
@@ -207,9 +212,9 @@ export class Calls {
     for (const call of this.#calls.values()) {
       if (!call.sent) {
         const first = call.urgent && !call.putOff
-        const behind = lanes.has(call.lane)
-        blocked ||= !first && (room <= 0 || behind)
-        if (first ? !behind : !blocked) {
+        const waits = !first && (blocked || room <= 0 || lanes.has(call.lane))
+        blocked ||= waits && !call.patient
+        if (!waits) {
           if (!this.#send(call, this.#write)) continue
           room--
         }
@@ -234,6 +239,10 @@ export class Calls {
     write(call.text)
     return true
   }
+}
+
+function isOwn({ urgent, patient }: Call): boolean {
+  return urgent || patient
 }
 
 function laneOf(command: CommandName, { conversation, message }: Named): string | undefined {

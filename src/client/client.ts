@@ -246,8 +246,8 @@ export class Chat {
    * Calls `callback` with who is typing in a conversation, oneself excepted: now, and at each change. It gets the whole set,
    * `{"user/id": {event, at}}`, at most 20 users; who has just finished is in it once as `finished`, and who is not in it isn't typing. The
    * set empties when the connection is lost or the user leaves the conversation, and by this machine's clock where an end fails to come.
-   * Where the server refuses (the conversation is not the user's, or it is the 101st) the callback isn't called; it is asked again in the
-   * next session, and when the user is added to the conversation.
+   * Where the conversation is not the user's the callback isn't called; the server is asked again in the next session, and when the user is
+   * added to the conversation. Of more than 100 conversations the last wait, until others are unsubscribed.
    * Returns a function that unsubscribes the callback.
    */
   subscribeTypingIndicator(conversation: ConversationRef, callback: TypingCallback): () => void {

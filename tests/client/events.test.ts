@@ -278,12 +278,12 @@ test('C4 get_events that the server puts off is asked again for as long as it ta
   for (let times = 0; times < 8; times++) {
     const answer = await asked(session, cat, 1)
     answer.fail('unavailable')
-    await caughtUp(chat, session)
+    await caughtUp(session)
     vi.advanceTimersByTime(500)
   }
   const limited = await asked(session, cat, 1)
   limited.fail('rate_limited', { retry_after_ms: 70 })
-  await caughtUp(chat, session)
+  await caughtUp(session)
   vi.advanceTimersByTime(70)
   const answer = await asked(session, cat, 1)
   answer(2)

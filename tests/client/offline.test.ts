@@ -199,7 +199,7 @@ test('C6 calls made in one turn go out in their order; of those that send in one
   session.reply((await session.command('get_messages')).id, { messages: [] })
   const one = await sent(session, 'one')
   await stored(session, 'two')
-  await caughtUp(chat, session)
+  await caughtUp(session)
   expect(session.unread).toEqual([])
   session.reply(one.id, { message: {} })
   await stored(session, 'three')
@@ -232,7 +232,7 @@ test.each([
   const calls = make(chat)
   const one = await session.next()
   session.fail(one.id, 'rate_limited', { retry_after_ms: 500 })
-  await caughtUp(chat, session)
+  await caughtUp(session)
   expect(session.unread).toEqual([])
   vi.advanceTimersByTime(500)
   const again = await session.command(first)
@@ -250,19 +250,19 @@ test('C6 a send that is rate_limited goes out again when the server says, and al
   const calls = ['one', 'two'].map((body) => chat.createMessage(cat, body))
   const refused = await sent(session, 'one')
   session.fail(refused.id, 'rate_limited', { retry_after_ms: 1_234 })
-  await caughtUp(chat, session)
+  await caughtUp(session)
   const behind = chat.getUnreadCount()
   vi.advanceTimersByTime(1_233)
-  await caughtUp(chat, session)
+  await caughtUp(session)
   expect(session.unread).toEqual([])
   vi.advanceTimersByTime(1)
   const second = await sent(session, 'one')
   expect(second.args).toEqual(refused.args)
   // Without a time it is a second.
   session.fail(second.id, 'rate_limited')
-  await caughtUp(chat, session)
+  await caughtUp(session)
   vi.advanceTimersByTime(999)
-  await caughtUp(chat, session)
+  await caughtUp(session)
   expect(session.unread).toEqual([])
   vi.advanceTimersByTime(1)
   for (const body of ['one', 'two']) await stored(session, body)
@@ -279,11 +279,11 @@ test('C6 100 calls are on their way at first, and one more for each that is done
   const nothing = { conversation: 0, message: 0 }
   const ids: (number | undefined)[] = []
   for (const _ of Array(100)) ids.push((await session.command('get_unread_count')).id)
-  await caughtUp(chat, session)
+  await caughtUp(session)
   expect(session.unread).toEqual([])
   session.reply(ids.shift(), nothing)
   for (const _ of Array(2)) ids.push((await session.command('get_unread_count')).id)
-  await caughtUp(chat, session)
+  await caughtUp(session)
   expect(session.unread).toEqual([])
   for (const id of ids.splice(0)) session.reply(id, nothing)
   for (const _ of Array(8)) session.reply((await session.command('get_unread_count')).id, nothing)
@@ -299,12 +299,12 @@ test('C6 after rate_limited calls go out one at a time, and with each that is do
   const nothing = { conversation: 0, message: 0 }
   for (const _ of calls)
     session.fail((await session.command('get_unread_count')).id, 'rate_limited', { retry_after_ms: 20 })
-  await caughtUp(chat, session)
+  await caughtUp(session)
   vi.advanceTimersByTime(20)
   for (const count of [1, 2, 4]) {
     const sent = []
     for (let index = 0; index < count; index++) sent.push((await session.command('get_unread_count')).id)
-    await caughtUp(chat, session)
+    await caughtUp(session)
     expect([count, session.unread]).toEqual([count, []])
     for (const id of sent) session.reply(id, nothing)
   }
@@ -321,14 +321,12 @@ test('C6 of several who ask to be left alone the longest counts, also into the n
   for (const retry_after_ms of [700, 3_000, 800]) {
     session.fail((await session.command('create_message')).id, 'rate_limited', { retry_after_ms })
   }
-  await caughtUp(chat, session)
+  await caughtUp(session)
   const again = await cutAndReturn(server, chat, session)
   await again.begin()
   await reached(chat, 'connected')
   vi.advanceTimersByTime(2_499)
-  // The typing that was watched before the break is asked for anew.
-  again.reply((await again.command('subscribe_typing')).id, { typing: {} })
-  await caughtUp(chat, again)
+  await caughtUp(again)
   expect(again.unread).toEqual([])
   vi.advanceTimersByTime(1)
   for (const _ of calls) await stored(again, 'hi')
@@ -346,7 +344,7 @@ test('C6 being put off by rate_limited leaves a call its five times more after u
   const call = chat.createMessage(cat, 'one').catch((error) => error)
   for (const code of [...Array(7).fill('rate_limited'), ...Array(5).fill('unavailable')]) {
     session.fail((await sent(session, 'one')).id, code, { retry_after_ms: 500 })
-    await caughtUp(chat, session)
+    await caughtUp(session)
     vi.advanceTimersByTime(500)
   }
   session.fail((await sent(session, 'one')).id, 'unavailable')
@@ -365,9 +363,9 @@ test('C6 a call that is answered unavailable goes out five times more with growi
   const second = chat.createMessage(cat, 'two')
   for (const delay of [2_000, 4_000, 8_000, 16_000, 20_000]) {
     session.fail((await sent(session, 'one')).id, 'unavailable')
-    await caughtUp(chat, session)
+    await caughtUp(session)
     vi.advanceTimersByTime(delay - 1)
-    await caughtUp(chat, session)
+    await caughtUp(session)
     expect(session.unread).toEqual([])
     vi.advanceTimersByTime(1)
   }
@@ -412,7 +410,7 @@ test('C6 the queue limit is an option; a call that settles makes room, and the S
   await expect(chat.getUsers([])).rejects.toMatchObject({ code: 'rate_limited' })
   const first = await session.command('get_users')
   await session.command('get_users')
-  await caughtUp(chat, session)
+  await caughtUp(session)
   session.reply(first.id, { users: [] })
   await calls[0]
   await answered(chat, session)
@@ -483,7 +481,7 @@ test('C6 close rejects what waits and what is on its way, and lets no timer stan
   const { chat, session } = opened
   const calls = ['one', 'two'].map((body) => chat.createMessage(cat, body))
   session.fail((await sent(session, 'one')).id, 'rate_limited', { retry_after_ms: 60_000 })
-  await caughtUp(chat, session)
+  await caughtUp(session)
   session.cut()
   await reached(chat, 'waiting')
   chat.close()
@@ -500,20 +498,20 @@ test('T4 what begins and ends the watching of one conversation is done in its or
   const { chat, session } = opened
   const stop = chat.subscribeTypingIndicator(cat, () => {})
   session.fail((await session.command('subscribe_typing')).id, 'rate_limited', { retry_after_ms: 100 })
-  await caughtUp(chat, session)
+  await caughtUp(session)
   stop()
   const typing = recorder<object>()
   chat.subscribeTypingIndicator(cat, typing.callback)
-  await caughtUp(chat, session)
-  expect(session.unread, 'that of another conversation overtakes them').toEqual([])
+  await caughtUp(session)
+  expect(session.unread).toEqual([])
   vi.advanceTimersByTime(100)
   session.reply((await session.command('subscribe_typing')).id, { typing: {} })
   const end = await session.command('unsubscribe_typing')
   expect(end.args).toEqual({ conversation: cat })
-  await caughtUp(chat, session)
+  await caughtUp(session)
   expect(session.unread).toEqual([])
   session.fail(end.id, 'rate_limited', { retry_after_ms: 100 })
-  await caughtUp(chat, session)
+  await caughtUp(session)
   vi.advanceTimersByTime(100)
   const again = await session.command('unsubscribe_typing')
   expect(again).toEqual(end)
@@ -539,4 +537,31 @@ test('T4 the end of watching waits for no other call of its conversation, and go
   await again.begin()
   await answered(chat, again)
   expect(again.unread).toEqual([])
+})
+
+test('C6, T4 who watches many conversations waits no longer for his calls, also where they come too fast', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const watched = Array.from({ length: 20 }, (_, n) => `conversation/${n}` as const)
+  for (const conversation of watched) chat.subscribeTypingIndicator(conversation, () => {})
+  const first = chat.getUnreadCount()
+  for (const _ of Array(8)) {
+    session.fail((await session.command('subscribe_typing')).id, 'rate_limited', { retry_after_ms: 100 })
+  }
+  session.reply((await session.command('get_unread_count')).id, {})
+  await first
+  const second = chat.getUnreadCount()
+  await caughtUp(session)
+  vi.advanceTimersByTime(100)
+  // What was put off goes before it, and nothing that is asked for since.
+  const order: string[] = []
+  for (let n = 0; n < 9; n++) {
+    const { id, command } = await session.next()
+    order.push(command)
+    session.reply(id, { typing: {} })
+  }
+  expect(order).toEqual([...Array(8).fill('subscribe_typing'), 'get_unread_count'])
+  await second
 })

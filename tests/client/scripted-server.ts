@@ -124,6 +124,13 @@ export class ScriptedSession {
     this.#socket.send(data)
   }
 
+  /** The other side's WebSocket has read all that was sent to it. */
+  async echo(): Promise<void> {
+    const pong = once(this.#socket, 'pong')
+    this.#socket.ping()
+    await pong
+  }
+
   close(code: number, reason = ''): void {
     this.#socket.close(code, reason)
   }

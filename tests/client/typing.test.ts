@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { Typing } from '../../src/client/typing.ts'
-import { FanfareError } from '../../src/protocol/codes.ts'
+import { type ErrorCode, FanfareError } from '../../src/protocol/codes.ts'
 import type { ConnectResult } from '../../src/protocol/commands.ts'
 import type { EventFrame } from '../../src/protocol/frames.ts'
 import type { TypingSet } from '../../src/protocol/typing.ts'
@@ -16,14 +16,15 @@ class FakeConnection {
   session: ConnectResult | null = {} as ConnectResult
   settings = { typing_interval_ms: 1_000, typing_expiry_ms: 5_000 }
   sent: string[] = []
-  asked: { reply(typing: TypingSet): Promise<void>; fail(): Promise<void> }[] = []
+  asked: { what: string; reply(typing?: TypingSet): Promise<void>; fail(code?: ErrorCode): Promise<void> }[] = []
 
-  call = (command: string) => {
+  call = (command: string, args: object) => {
     this.sent.push(command)
     return new Promise<never>((resolve, reject) => {
       this.asked.push({
-        reply: (typing) => settled(() => resolve({ typing } as never)),
-        fail: () => settled(() => reject(new FanfareError('not_found', 'no'))),
+        what: `${command} ${Object.values(args)}`.replace('_typing conversation/', ' '),
+        reply: (typing = {}) => settled(() => resolve({ typing } as never)),
+        fail: (code = 'not_found') => settled(() => reject(new FanfareError(code, 'no'))),
       })
     })
   }
@@ -273,4 +274,61 @@ test('T3 when a callback loses the connection as somebody finishes, the others a
   typing.receive({ [room]: { 'user/a': finished } })
   expect(later).toHaveBeenLastCalledWith({ 'user/a': finished })
   typing.unsubscribe(room)
+})
+
+/** Watches conversations 1 to `count`. */
+function watchMany(count: number) {
+  const connection = new FakeConnection()
+  const typing = new Typing(connection)
+  for (let n = 1; n <= count; n++) typing.subscribe(`conversation/${n}`, () => {})
+  return { connection, typing, asked: () => connection.asked.splice(0).map(({ what }) => what) }
+}
+
+test('T4 of many conversations eight are asked for at once, and the next with each reply', async () => {
+  const { connection, asked } = watchMany(11)
+  const first = [...connection.asked]
+  expect(asked()).toEqual([1, 2, 3, 4, 5, 6, 7, 8].map((n) => `subscribe ${n}`))
+  await first[3]?.reply()
+  await first[0]?.fail()
+  expect(asked()).toEqual(['subscribe 9', 'subscribe 10'])
+})
+
+test('T4 after conflict no more are asked for until one is given up, then the next that waits', async () => {
+  const { connection, typing, asked } = watchMany(12)
+  const first = [...connection.asked]
+  asked()
+  for (const one of first.slice(0, 6)) await one.fail('conflict')
+  await first[6]?.reply()
+  expect(asked()).toEqual([])
+  // One that waits makes no room, nor does who comes last go first.
+  typing.unsubscribe('conversation/9')
+  typing.subscribe('conversation/13', () => {})
+  expect(asked()).toEqual([])
+  typing.unsubscribe('conversation/7')
+  const [end] = connection.asked
+  expect(asked()).toEqual(['unsubscribe 7'])
+  await end?.reply()
+  expect(asked().slice(0, 2)).toEqual(['subscribe 10', 'subscribe 11'])
+})
+
+test('T4, E5 after conflict the end of a part in a watched conversation makes room as well', async () => {
+  const { connection, typing, asked } = watchMany(2)
+  const [first, second] = connection.asked
+  await first?.reply()
+  await second?.fail('conflict')
+  asked()
+  typing.event(conversationEvent('delete'))
+  expect(asked()).toEqual(['subscribe 2'])
+})
+
+test('T4 a session asks anew for all, also after one in which it was conflict', async () => {
+  const { connection, typing, asked } = watchMany(2)
+  const first = [...connection.asked]
+  asked()
+  connection.session = null
+  typing.disconnected()
+  for (const one of first) await one.fail('conflict')
+  connection.session = {} as ConnectResult
+  typing.connected()
+  expect(asked()).toEqual(['subscribe 1', 'subscribe 2'])
 })
