@@ -310,7 +310,7 @@ test("C6 an own message's event carries the client_id that its reply has, be it 
   await alice.events.next()
   for (const client_id of ['my own line', undefined]) {
     const message = await alice.chat.createMessage(conversation, 'hello', {}, null, { client_id })
-    expect(message.client_id).toEqual(client_id ?? expect.stringMatching(/^[0-9a-f]{32}$/))
+    expect(message.client_id).toEqual(client_id ?? expect.stringMatching(/^[0-9a-z]{8}[0-9a-f]{24}$/))
     expect(await alice.events.next()).toMatchObject({ record: { id: message.id, client_id: message.client_id } })
   }
 })

@@ -7,7 +7,7 @@ const cat = 'conversation/cat'
 const dog = { id: 'conversation/dog' } as const
 const message = { id: 'message/1' } as const
 /** A `client_id` that the SDK made: 128 random bits. */
-const made = expect.stringMatching(/^[0-9a-f]{32}$/)
+const made = expect.stringMatching(/^[0-9a-z]{8}[0-9a-f]{24}$/)
 
 afterEach(() => {
   vi.unstubAllGlobals()

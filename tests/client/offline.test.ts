@@ -103,6 +103,26 @@ test('C6 each send has a client_id of its own; one that the application gave sta
   await Promise.allSettled(calls)
 })
 
+test('C6 of the client_ids that the SDK makes later ones sort later, and each has 96 random bits', async () => {
+  await using server = await ScriptedServer.start()
+  holdTime()
+  using opened = await openSession(server)
+  const { chat, session } = opened
+  const calls = []
+  const ids: string[] = []
+  for (const time of ['2026-11-30T23:59:59.999Z', '2026-12-01', '2027-01-01', '2058-12-31'].map(Date.parse)) {
+    vi.setSystemTime(time)
+    calls.push(chat.createMessage(`conversation/${time}`, 'one'))
+    ids.push(String((await session.command('create_message')).args.client_id))
+    expect(ids.at(-1)).toMatch(/^[0-9a-z]{8}[0-9a-f]{24}$/)
+    expect(Number.parseInt(ids.at(-1)?.slice(0, 8) ?? '', 36)).toBe(time)
+  }
+  expect([...ids].sort()).toEqual(ids)
+  expect(new Set(ids.map((id) => id.slice(8))).size).toBe(ids.length)
+  chat.close()
+  await Promise.allSettled(calls)
+})
+
 test('C6 calls without a client_id that may be repeated go out again as well, in their order', async () => {
   await using server = await ScriptedServer.start()
   holdTime()
