@@ -26,8 +26,11 @@ const maxEarlyTokens = 5
 const lastingMs = 10_000
 /** A token is refreshed this long before it expires, one that is short at three quarters of what is left of it. */
 const refreshBeforeMs = 60_000
-/** If this little is left, the two clocks differ or the token is too short to refresh; the server's 4401 tells then. */
-const minTokenMs = 1_000
+/**
+ * If it were sooner than this, the token is too short to refresh, or this machine's clock is ahead and would have it refreshed again and
+ * again; the server's 4401 tells then.
+ */
+const minRefreshMs = 30_000
 /** setTimeout takes no longer delay; a longer one would fire at once. */
 const longestTimerMs = 2 ** 31 - 1
 /** The ids of the connection's own commands; calls count from 1. */
@@ -347,8 +350,8 @@ export class Connection {
   /** Sees to it that the session has a new token before `expiresAt` (S4). */
   #refreshBefore(expiresAt: string | null): void {
     const leftMs = expiresAt ? Date.parse(expiresAt) - Date.now() : 0
-    if (!this.#tokens.renewable || leftMs < minTokenMs) return
     const delayMs = leftMs - Math.min(refreshBeforeMs, leftMs / 4)
+    if (!this.#tokens.renewable || delayMs < minRefreshMs) return
     this.#refreshTimer = platform.setTimeout(() => this.#refresh(), Math.min(delayMs, longestTimerMs))
   }
 

@@ -7,10 +7,10 @@ const answerMs = 30_000
 
 /**
  * A token, or a function that gets one from the application's backend. The function is asked when the first session begins, when the
- * server refuses the token that it gave before, and shortly before that one expires; never twice at once. If it gives null (or nothing),
- * there is none any more, and the chat ends: nothing is asked again. If it throws or rejects, or has not answered after 30 s, there is
- * none now: it is asked again after a delay that grows, and a session that there is goes on meanwhile. A chat is one user's: a token of
- * another one ends it as well.
+ * server refuses the token that it gave before, and shortly before that one expires (not of one that is good for less than 40 s); never
+ * twice at once. If it gives null (or nothing), there is none any more, and the chat ends: nothing is asked again. If it throws or
+ * rejects, or has not answered after 30 s, there is none now: it is asked again after a delay that grows, and a session that there is
+ * goes on meanwhile. A chat is one user's: a token of another one ends it as well.
  */
 export type Token = string | (() => string | null | Promise<string | null>)
 
