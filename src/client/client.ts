@@ -78,6 +78,11 @@ export type MessageRef = MessageId | { readonly id: MessageId }
 /** A record or its id, which is `user/` and the name that the application gave. */
 export type UserRef = UserId | { readonly id: UserId }
 
+/** What may be given as `Metadata`: any object that is no list, also one whose type is an interface and so has no index signature. */
+type Fields = Metadata | (object & { readonly [Symbol.iterator]?: never })
+/** Arguments of which those that are `Metadata` may be given as `Fields`. */
+type Given<A> = { [K in keyof A]: Metadata extends A[K] ? A[K] | Fields : A[K] }
+
 /** Called with what `chat.state` has become. */
 export type StateCallback = (state: ConnectionState) => void
 
@@ -293,7 +298,7 @@ export class Chat {
   createConversation(
     participants: readonly UserRef[],
     title?: string | null,
-    metadata?: Metadata,
+    metadata?: Fields,
     options: ConversationOptions = {},
   ): Promise<{ conversation: Conversation; created: boolean }> {
     const { admins, distinct_by_participants, client_id, signal } = options
@@ -315,7 +320,7 @@ export class Chat {
   createDirectConversation(
     user: UserRef,
     title?: string | null,
-    metadata?: Metadata,
+    metadata?: Fields,
     options?: SendOptions,
   ): Promise<{ conversation: Conversation; created: boolean }> {
     return this.createConversation([user], title, metadata, { ...options, distinct_by_participants: true })
@@ -332,7 +337,7 @@ export class Chat {
    * `invalid_argument`.
    */
   getConversations(
-    page: { readonly limit?: number; readonly before?: ConversationRef | Timestamp } = {},
+    page: { readonly limit?: number | undefined; readonly before?: ConversationRef | Timestamp | undefined } = {},
     options?: CallOptions,
   ): Promise<ConversationView[]> {
     const before = page.before && idOf<string>(page.before)
@@ -342,7 +347,7 @@ export class Chat {
   /** Changes a conversation's title or metadata; what is left out stays. Errors: `not_found`, `forbidden` to who is no admin, `too_large`. */
   updateConversation(
     conversation: ConversationRef,
-    changes: Omit<Args<'update_conversation'>, 'conversation'>,
+    changes: Given<Omit<Args<'update_conversation'>, 'conversation'>>,
     options?: CallOptions,
   ): Promise<Conversation> {
     return this.#pick('update_conversation', 'conversation', { ...changes, conversation: idOf(conversation) }, options)
@@ -406,7 +411,7 @@ export class Chat {
    */
   getParticipants(
     conversation: ConversationRef,
-    page: { readonly limit?: number; readonly after?: UserRef } = {},
+    page: { readonly limit?: number | undefined; readonly after?: UserRef | undefined } = {},
     options?: CallOptions,
   ): Promise<{ participants: UserId[]; admins: UserId[] }> {
     const args = { ...page, after: page.after && idOf(page.after), conversation: idOf(conversation) }
@@ -422,8 +427,8 @@ export class Chat {
   createMessage(
     conversation: ConversationRef,
     body: string,
-    metadata?: Metadata,
-    attachment?: Metadata | null,
+    metadata?: Fields,
+    attachment?: Fields | null,
     options?: SendOptions,
   ): Promise<Message> {
     const id = idOf(conversation)
@@ -439,7 +444,7 @@ export class Chat {
    */
   editMessage(
     message: MessageRef,
-    changes: string | Omit<Args<'edit_message'>, 'message' | 'client_id'>,
+    changes: string | Given<Omit<Args<'edit_message'>, 'message' | 'client_id'>>,
     options?: SendOptions,
   ): Promise<Message> {
     const changed = typeof changes === 'string' ? { body: changes } : changes
@@ -497,7 +502,7 @@ export class Chat {
    * Changes the caller's own profile; what is left out stays. A `name` has at most 1 KiB, an `avatar_url` 2 KiB, `metadata` 8 KiB. Errors:
    * `invalid_argument` where nothing is given, `too_large`.
    */
-  updateUser(changes: ProfileChanges, options?: CallOptions): Promise<User> {
+  updateUser(changes: Given<ProfileChanges>, options?: CallOptions): Promise<User> {
     return this.#pick('update_user', 'user', changes, options)
   }
 

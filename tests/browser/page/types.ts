@@ -32,6 +32,28 @@ export const withTokenFunction: Chat = createChat({
   cursor: localStorage.getItem('cursor'),
 })
 
+interface Mood {
+  readonly mood: string
+  readonly since?: number
+}
+
+/** What is sent may be typed by an interface; what comes back is what the server holds, of which no type is promised. */
+export async function interfaces(mood: Mood, limit: number | undefined): Promise<unknown> {
+  const { metadata } = await chat.createMessage(conversation, 'Hello', mood, mood)
+  await chat.createConversation([], null, mood)
+  await chat.createDirectConversation('user/bob', null, mood)
+  await chat.updateConversation(conversation, { metadata: mood })
+  await chat.editMessage('message/1', { metadata: mood, attachment: null })
+  await chat.updateUser({ metadata: mood })
+  // @ts-expect-error A list is no metadata.
+  await chat.createMessage(conversation, 'Hello', ['mood'])
+  // @ts-expect-error Nor does it come back as what was sent.
+  const sent: Mood = metadata
+  await chat.getConversations({ limit, before: undefined })
+  await chat.getParticipants(conversation, { limit, after: undefined })
+  return sent
+}
+
 export async function call(signal: AbortSignal): Promise<string> {
   const { conversation } = await chat.createDirectConversation(`user/${input.value}`, undefined, undefined, { signal })
   const message = await chat.createMessage(conversation, textarea.value, { mood: 'fine' }, null, { signal })
