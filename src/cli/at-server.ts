@@ -12,6 +12,11 @@ const patienceMs = 30_000
 
 /** The codes of a certificate that says somebody else, has ended, or was signed by nobody known. */
 const untrusted = /CERT|ISSUER|SIGNATURE/
+/** The codes of who speaks no TLS, or none that is spoken here. */
+const noTls = /^ERR_SSL|^EPROTO$/
+/** The codes of a connection that never was, so that nothing can have been asked over it. */
+const unreached =
+  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|ETIMEDOUT|UND_ERR_CONNECT_TIMEOUT)$/
 
 /** Says what was done. The new name is the user's secret, and not told (U1). */
 export async function rotate(args: readonly string[], environment: Environment): Promise<string> {
@@ -38,16 +43,7 @@ async function call<N extends CommandName>(
   // Any of several will do.
   const [apiKey] = keysIn(readMadeSecret(secrets.apiKey, resolve(data), environment)) as [string]
   const { status, text } = await post(`${url}/v2/${command}`, apiKey, args).catch((error: unknown) => {
-    const cause = error instanceof Error ? (error.cause ?? error) : error
-    const reason = codeOf(cause) ?? (cause instanceof Error ? cause.message : String(cause))
-    if (untrusted.test(reason)) {
-      throw new OperatorError(
-        `the certificate that ${url} shows is not trusted here (${reason}), and nothing was done; name its authority's file in NODE_EXTRA_CA_CERTS, or the server by the name in its certificate`,
-      )
-    }
-    throw new OperatorError(
-      `no server answers at ${url} (${reason}); start it, or say where it is with --url or FANFARE_URL`,
-    )
+    throw new OperatorError(unanswered(url, error))
   })
   const answer = parsed(text)
   if (answer?.result) return answer.result as Result<N>
@@ -60,7 +56,34 @@ async function call<N extends CommandName>(
   if (typeof code !== 'string' || !/^[a-z_]+$/.test(code)) {
     throw new OperatorError(`what answers at ${url} is no fanfare (status ${status}); say where it is with --url`)
   }
-  throw new OperatorError(`the server at ${url} refused, and nothing was done: ${code}; its log says more`)
+  // A user need not be known, so no command of these is answered so.
+  if (code === 'not_found') {
+    throw new OperatorError(
+      `there are no commands at ${url}/v2 (not_found); say where the server is with --url, without a path unless a proxy gives it one`,
+    )
+  }
+  throw new OperatorError(
+    code === 'unavailable' || code === 'internal'
+      ? `the server at ${url} failed (${code}), and it may have been done all the same; look at its log, and ask again`
+      : `the server at ${url} refused, and nothing was done: ${code}; its log says more at --log-level debug`,
+  )
+}
+
+/** What it means that no answer came, and whether it may have been done. To ask twice does no harm. */
+function unanswered(url: string, error: unknown): string {
+  const cause = error instanceof Error ? (error.cause ?? error) : error
+  const reason = codeOf(cause) ?? (cause instanceof Error ? cause.message : String(cause))
+  if (untrusted.test(reason)) {
+    return `the certificate that ${url} shows is not trusted here (${reason}), and nothing was done; name its authority's file in NODE_EXTRA_CA_CERTS, or the server by the name in its certificate`
+  }
+  if (noTls.test(reason)) {
+    return `what listens at ${url} speaks no TLS that is understood here (${reason}), and nothing was done; of a server without it the address begins with http://`
+  }
+  if (unreached.test(reason)) {
+    return `no server answers at ${url} (${reason}); start it, or say where it is with --url or FANFARE_URL`
+  }
+  const hint = url.startsWith('http:') ? '; of a server with TLS the address begins with https://' : ''
+  return `no answer came from ${url} (${reason}), and it may have been done all the same; ask again${hint}`
 }
 
 async function post(url: string, apiKey: string, args: object): Promise<{ status: number; text: string }> {
@@ -69,7 +92,7 @@ async function post(url: string, apiKey: string, args: object): Promise<{ status
     headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
     body: JSON.stringify(args),
     // The key is for this server alone.
-    redirect: 'error',
+    redirect: 'manual',
     signal: AbortSignal.timeout(patienceMs),
   })
   return { status: answer.status, text: await answer.text() }

@@ -1,8 +1,9 @@
 /** What an operator asks of a server with fanfare token, rotate and disconnect. */
 import { readFileSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { rotate } from '../../src/cli/at-server.ts'
 import type { Args } from '../../src/protocol/commands.ts'
 import { RawSession } from '../../src/testing/raw-session.ts'
 import { type Ending, runCommand } from './command.ts'
@@ -24,6 +25,21 @@ async function tokenFor(data: string, user: string): Promise<string> {
   const { code, stdout, stderr } = await runCommand(['token', user, '--data', data])
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   return stdout.trimEnd()
+}
+
+const someKey = { FANFARE_API_KEY: 'some-key' }
+
+/** What else may answer at an address. */
+async function startOther(answer: RequestListener): Promise<AsyncDisposable & { readonly url: string }> {
+  const other = createServer(answer)
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+  return {
+    url: `http://127.0.0.1:${(other.address() as AddressInfo).port}`,
+    async [Symbol.asyncDispose]() {
+      other.closeAllConnections()
+      await new Promise((resolve) => other.close(resolve))
+    },
+  }
 }
 
 /** One line on standard error, exit code 2, nothing on standard output. */
@@ -174,17 +190,53 @@ describe('a server that does not do it', () => {
   test.each([
     ['text', 200, {}, 'is no fanfare (status 200)'],
     ['{"error":{"code":"\\u001b[2J"}}', 500, {}, 'is no fanfare (status 500)'],
-    ['{"error":{"code":"unavailable"}}', 503, {}, 'refused, and nothing was done: unavailable'],
-    ['', 302, { location: 'https://evil.example/' }, 'no server answers at'],
+    ['{"error":{"code":"conflict"}}', 409, {}, 'refused, and nothing was done: conflict; its log says more at'],
+    ['{"error":{"code":"unavailable"}}', 503, {}, 'failed (unavailable), and it may have been done all the same;'],
+    ['{"error":{"code":"internal"}}', 500, {}, 'failed (internal), and it may have been done all the same;'],
+    ['', 302, { location: 'https://evil.example/' }, 'is no fanfare (status 302)'],
   ])('CLI what else may answer there is one line: %j with %i', async (body, status, headers, says) => {
-    using folder = temporaryFolder()
-    const other = createServer((_, response) => response.writeHead(status, headers).end(body))
-    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
-    const url = `http://127.0.0.1:${(other.address() as AddressInfo).port}`
-    const env = { FANFARE_API_KEY: 'some-key' }
-    const ending = await runCommand(['rotate', 'alice', '--url', url], { env, cwd: folder.path })
-    other.close()
+    await using other = await startOther((_, response) => response.writeHead(status, headers).end(body))
+    const ending = await runCommand(['rotate', 'alice', '--url', other.url], { env: someKey })
     expect(refusal(ending)).toContain(says)
+  })
+
+  test('CLI a path that is not the server’s is told apart from a refusal', async () => {
+    using folder = temporaryFolder()
+    const data = folder.in('data')
+    await using server = await startServer(data)
+    const ending = await runCommand(['disconnect', 'alice', '--url', `${server.url}/foo`, '--data', data])
+    expect(refusal(ending)).toBe(
+      `there are no commands at ${server.url}/foo/v2 (not_found); say where the server is with --url, without a path unless a proxy gives it one`,
+    )
+  })
+
+  test('CLI a server without TLS that is asked with it is not taken for none', async () => {
+    await using other = await startOther((_, response) => response.end())
+    const url = other.url.replace('http:', 'https:')
+    const ending = await runCommand(['disconnect', 'alice', '--url', url], { env: someKey })
+    expect(refusal(ending)).toMatch(
+      /^what listens at https:\S+ speaks no TLS .*, and nothing was done; of a server without it the address begins with http:/,
+    )
+  })
+
+  test('CLI a connection that broke before the answer may have brought what was asked', async () => {
+    await using other = await startOther((request) => request.socket.destroy())
+    const ending = await runCommand(['rotate', 'alice', '--url', other.url], { env: someKey })
+    expect(refusal(ending)).toMatch(
+      /^no answer came from \S+ \(\w+\), and it may have been done all the same; ask again; of a server with TLS .* https:/,
+    )
+  })
+
+  test('CLI a server that hangs is not taken for none: what was asked may have been done', async () => {
+    const patience = new AbortController()
+    const timeout = vi.spyOn(AbortSignal, 'timeout').mockReturnValue(patience.signal)
+    onTestFinished(() => timeout.mockRestore())
+    // The 30 s are over when the server has heard what is asked of it.
+    await using other = await startOther(() => patience.abort(new DOMException('too late', 'TimeoutError')))
+    await expect(rotate(['alice', '--url', other.url], someKey)).rejects.toThrow(
+      `no answer came from ${other.url} (too late), and it may have been done all the same; ask again`,
+    )
+    expect(timeout).toHaveBeenCalledWith(30_000)
   })
 })
 
