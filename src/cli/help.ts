@@ -27,15 +27,23 @@ function helpOfAll(): string[][] {
     [
       'Commands:',
       ...commandNames.map((name) => `  ${usage(name).padEnd(17)}${commands[name].help}`),
+      '  help             Prints this. COMMAND --help tells of one command alone.',
       '  --version        Says which version this is.',
     ],
     [optionsHead(ofServer), ...ofServer.map((option) => optionHelp(option, ['serve', 'dev']))],
     [
-      'Options of other commands, which take --data too.',
+      `Options of other commands, which take --data too${commandNames.flatMap(sharedHelp).join('')}.`,
       ...ofOthers.map((option) => optionHelp(option, option.commands)),
     ],
     [secretsHead, ...Object.values(secrets).map(secretHelp)],
   ]
+}
+
+/** Which of the server's options a command takes besides that of all; none for those that take all of the server's. */
+function sharedHelp(name: Command): string[] {
+  const shared = optionsOf(name).filter(({ name, commands }) => commands.includes('serve') && name !== 'data')
+  if (shared.length === 0 || shared.length === optionsOf('serve').length - 1) return []
+  return [`; ${name} also ${shared.map((option) => `--${option.name}`).join(' and ')}`]
 }
 
 function usage(name: Command): string {
@@ -69,5 +77,5 @@ export function defaultsOf(option: Option<unknown>, names: readonly Command[]): 
 }
 
 function secretHelp({ variable, file, help }: Secret): string {
-  return `  ${variable} or ${variable}_FILE  [default: made once, and kept as ${file} in the data folder]\n      ${help}`
+  return `  ${variable} or ${variable}_FILE  [default: ${file} in the data folder, which only serve and dev make]\n      ${help}`
 }

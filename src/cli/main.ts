@@ -5,6 +5,8 @@ import { type Command, commandNames, isCommand } from './commands.ts'
 import type { Environment } from './environment.ts'
 import { help } from './help.ts'
 
+const listed = `${commandNames.join(', ')} and help`
+
 /** Something must be put right by whoever runs the command. */
 const operatorExitCode = 2
 
@@ -40,13 +42,12 @@ async function run(args: readonly string[], environment: Environment): Promise<n
       await print(process.stdout, version())
       return 0
     case undefined:
-      await print(process.stderr, help(null))
-      return operatorExitCode
+      throw new OperatorError(`which command? It is one of ${listed}; see fanfare --help`)
     default:
       throw new OperatorError(
         command.startsWith('-')
           ? `a command comes first, such as serve, and its options after it; see fanfare --help`
-          : `unknown command ${JSON.stringify(command)}: it is one of ${commandNames.join(', ')} and help; see fanfare --help`,
+          : `unknown command ${JSON.stringify(command)}: it is one of ${listed}; see fanfare --help`,
       )
   }
 }

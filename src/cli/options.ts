@@ -129,7 +129,7 @@ export const options = {
     name: 'data',
     kind: folder,
     default: './data',
-    help: 'The folder of the database and of the secrets that are not given. It is made where it is missing.',
+    help: 'The folder of the database and of the secrets that are not given. A server makes it where it is missing.',
     commands: [...everywhere, 'token', 'rotate', 'disconnect', 'backup', 'copy'],
   } satisfies Option<string>,
   databaseUrl: {

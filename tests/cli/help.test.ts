@@ -56,7 +56,19 @@ test('CLI the help of all has every command, and every option of every command',
     expect(about).toMatch(/^[A-Z].*[.]$/)
   }
   for (const { name } of allOptions) expect(lines.filter((line) => line.startsWith(`  --${name} `))).toHaveLength(1)
+  expect(lines).toContain(`  ${'help'.padEnd(17)}Prints this. COMMAND --help tells of one command alone.`)
+  expect(lines).toContain(
+    'Options of other commands, which take --data too; token also --token-issuer and --token-audience; copy also --database-url.',
+  )
 })
+
+test.each(['token', 'rotate', 'disconnect', 'backup', 'copy'] as const)(
+  'CLI the help of %s does not say that it makes the data folder or a secret',
+  (name) => {
+    expect(help(name)).toContain('A server makes it where it is missing.')
+    expect(help(name)).not.toMatch(/is made|made once/)
+  },
+)
 
 test.each(commandNames)('CLI the help of %s has its usage, its options and its secrets, and no others', (name) => {
   const { operand, secrets } = commands[name]
