@@ -1,5 +1,8 @@
+import { copyFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Locator } from 'playwright-core'
 import { expect } from 'vitest'
+import type { ConversationId } from '../../src/protocol/ids.ts'
 import { FakeClock } from '../../src/testing/clock.ts'
 import { startServer, type TestServer } from '../../src/testing/start-server.ts'
 import { browserTest, eventually, openWindow } from './chromium.ts'
@@ -202,6 +205,83 @@ browserTest(
   },
 )
 
+browserTest(
+  'C4 PAGE who reads earlier lines stays there when the connection breaks, and what came meanwhile is there',
+  async () => {
+    await using server = await startServer({ demo: true })
+    const conversation = await fill(server, 130)
+    await using window = await openWindow()
+    const asked: string[] = []
+    await window.context.routeWebSocket('**', (page) => {
+      const sent = page.connectToServer()
+      page.onMessage((frame) => {
+        asked.push(JSON.parse(String(frame)).command)
+        sent.send(frame)
+      })
+    })
+    const alice = new Side(await window.open(`${server.url}/?user=alice&with=bob`), 'Alice')
+    await alice.isReady()
+    await alice.log.getByRole('button', { name: 'Earlier messages' }).click()
+    await eventually(async () => (await alice.lines()).length).toBe(100)
+    await alice.line('line 40 of 130').evaluate((line) => line.scrollIntoView())
+    const place = await alice.log.evaluate(({ scrollTop }) => scrollTop)
+    const asksForPages = () => asked.filter((command) => command === 'get_messages').length
+
+    await server.call('disconnect_user', { user: 'user/alice' })
+    await server.call('create_message', { conversation, body: 'meanwhile' }, 'user/bob')
+    await eventually(() => asked.filter((command) => command === 'connect').length).toBe(2)
+    await eventually(() => alice.connection.innerText()).toBe('Connected')
+    await server.call('create_message', { conversation, body: 'and then' }, 'user/bob')
+    await eventually(async () => (await alice.lines()).slice(-2)).toEqual(['meanwhile', 'and then'])
+    expect((await alice.lines()).length).toBe(102)
+    expect(await alice.log.evaluate(({ scrollTop }) => scrollTop)).toBe(place)
+    expect(asksForPages(), 'nothing is loaded anew').toBe(2)
+  },
+)
+
+browserTest('R5 PAGE a server with other data is believed: what it does not have is shown no more', async () => {
+  await using server = await startServer({ demo: true })
+  await fill(server, 3)
+  await server.stop()
+  const database = join(server.folder, 'fanfare.db')
+  copyFileSync(database, `${database}.kept`)
+  await server.start()
+  await using window = await openWindow({ allowed: /^error: WebSocket connection to .* failed/ })
+  const [alice] = await openSideBySide(window, server)
+  await alice.write('not in the backup')
+  await eventually(() => alice.line().innerText()).not.toContain('Sending…')
+  await server.stop()
+  copyFileSync(`${database}.kept`, database)
+  await server.start()
+  await eventually(() => alice.lines()).toEqual(['line 1 of 3', 'line 2 of 3', 'line 3 of 3'])
+})
+
+browserTest('PAGE a connection that breaks while the conversation is made has it made once', async () => {
+  await using server = await startServer({ demo: true })
+  await using window = await openWindow()
+  const asked: { command: string; args?: { client_id?: string; event?: string } }[] = []
+  const allOf = (name: string) => asked.flatMap(({ command, args }) => (command === name ? [args] : []))
+  await window.context.routeWebSocket('**', (page) => {
+    const sent = page.connectToServer()
+    page.onMessage(async (frame) => {
+      const command = JSON.parse(String(frame))
+      asked.push(command)
+      const isFirst = command.command === 'create_conversation' && allOf('create_conversation').length === 1
+      if (isFirst) await page.close({ code: 4503, reason: 'draining 0' })
+      else sent.send(frame)
+    })
+  })
+  const alice = new Side(await window.open(`${server.url}/?user=alice&with=bob`), 'Alice')
+  await alice.isReady()
+  await alice.input.press('x')
+  await alice.write('Hello')
+  await eventually(() => alice.line().innerText()).not.toContain('Sending…')
+  const made = allOf('create_conversation').map((args) => args?.client_id)
+  expect([made.length, new Set(made).size]).toEqual([2, 1])
+  const told = allOf('typing').map((args) => args?.event)
+  expect(told, 'one listens to the input').toEqual(['begin', 'finished'])
+})
+
 const looks = [
   ['a wide window', { viewport: { width: 1280, height: 800 } }],
   ['a phone', { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 }],
@@ -238,14 +318,15 @@ for (const [device, options] of looks) {
   })
 }
 
-/** Lets Alice write so many lines to Bob. */
-async function fill(server: TestServer, lines: number): Promise<void> {
+/** Lets Alice write so many lines to Bob, and gives the conversation. */
+async function fill(server: TestServer, lines: number): Promise<ConversationId> {
   const args = { participants: ['user/bob'], distinct_by_participants: true }
   const { conversation } = (await server.call('create_conversation', args, 'user/alice')).result
   for (let line = 1; line <= lines; line++) {
     const body = `line ${line} of ${lines}`
     await server.call('create_message', { conversation: conversation.id, body }, 'user/alice')
   }
+  return conversation.id
 }
 
 /** Whether all of `line` is within what one sees of `log`. */

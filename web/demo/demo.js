@@ -2,7 +2,7 @@
  * The page that `fanfare dev` serves, and an example of the SDK: two people who write to each other. All that concerns the chat is in
  * this file; what it looks like is in pane.js, and who the two are in people.js.
  *
- * @import { ConnectionState, Conversation, TypingSet } from '/sdk/client.js'
+ * @import { ConnectionState, TypingSet } from '/sdk/client.js'
  */
 import { createChat } from '/sdk/client.js'
 import { Pane } from './pane.js'
@@ -19,22 +19,10 @@ const pageLength = 50
 function open(me, other) {
   const pane = new Pane(me, other)
   const chat = createChat({ url: location.origin, token: () => getToken(me, pane) })
-  /** @type {Conversation | undefined} */
-  let conversation
+  chat.onState((state) => pane.showConnection(connectionText(state), state.status))
+  begin().catch(tell)
 
-  chat.onState(async (state) => {
-    pane.showConnection(connectionText(state), state.status)
-    if (state.status !== 'connected') return
-    try {
-      conversation ??= await begin()
-      await load(conversation)
-    } catch (error) {
-      // If the connection broke meanwhile, this comes again with the next one.
-      if (chat.state === state) pane.showError(error)
-    }
-  })
-
-  /** Comes once: finds or makes the conversation, and joins it to the pane. */
+  /** Finds or makes the conversation, and joins it to the pane. Calls wait for a connection, and outlive one that breaks. */
   async function begin() {
     const { conversation } = await chat.createDirectConversation(`user/${other}`)
 
@@ -46,6 +34,12 @@ function open(me, other) {
     })
     chat.subscribeTypingIndicator(conversation, (typing) => pane.showTyping(typingText(typing)))
     chat.bindTypingIndicator(conversation, pane.input)
+    // Events that were missed come after each break. What can't come any more is asked for.
+    chat.onGap((gap) => gap.conversation === conversation.id && load().catch(tell))
+    chat.onReset(() => {
+      pane.forget()
+      load().catch(tell)
+    })
 
     pane.begin({
       // With the same `client_id` a message that is sent twice is there once, and the pane knows its own line again.
@@ -58,19 +52,20 @@ function open(me, other) {
         pane.showEarlier(messages, messages.length === pageLength)
       },
     })
-    return conversation
+    await load()
+
+    async function load() {
+      const messages = await chat.getMessages(conversation, { limit: pageLength })
+      const { user_conversation } = await chat.getConversation(conversation)
+      pane.showReadUpTo(user_conversation.last_read_seq)
+      pane.showLatest(messages, messages.length === pageLength)
+    }
   }
 
-  /**
-   * Comes with each connection. Events are pushed while there is one; what happened without is asked for.
-   *
-   * @param {Conversation} conversation
-   */
-  async function load(conversation) {
-    const messages = await chat.getMessages(conversation, { limit: pageLength })
-    const { user_conversation } = await chat.getConversation(conversation)
-    pane.showReadUpTo(user_conversation.last_read_seq)
-    pane.showLatest(messages, messages.length === pageLength)
+  /** @param {unknown} error */
+  function tell(error) {
+    // Why a chat is closed stands where its connection is told.
+    if (chat.state.status !== 'closed') pane.showError(error)
   }
 }
 

@@ -29,7 +29,7 @@ export class MessageList {
   #log
   #list
   #actions
-  #isAtEnd = true
+  #wasAtEnd = true
   /** By message id; what the server hasn't got yet by client id. @type {Map<string, Line>} */
   #lines = new Map()
 
@@ -44,10 +44,15 @@ export class MessageList {
     this.#list = find(log, '.messages')
     this.#actions = actions
     log.addEventListener('scroll', () => {
-      this.#isAtEnd = this.#isNearEnd()
+      this.#wasAtEnd = this.isAtEnd
     })
     // Where one writes grows and shrinks, and so does the window: who reads the end goes on reading it.
-    new ResizeObserver(() => this.#isAtEnd && this.scrollToEnd()).observe(log)
+    new ResizeObserver(() => this.#wasAtEnd && this.scrollToEnd()).observe(log)
+  }
+
+  /** Whether one reads the latest lines. */
+  get isAtEnd() {
+    return this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < nearEnd
   }
 
   /** What the server has, oldest first. */
@@ -69,7 +74,7 @@ export class MessageList {
     line.message = message
     this.#lines.delete(clientId)
     this.#lines.set(id, line)
-    const wasAtEnd = this.#isNearEnd()
+    const wasAtEnd = this.isAtEnd
     this.#draw(line.element, message)
     this.#place(line.element, message.seq)
     if (wasAtEnd) this.scrollToEnd()
@@ -81,9 +86,9 @@ export class MessageList {
    * @param {readonly Message[]} messages
    */
   showAll(messages) {
-    const fromEnd = this.#log.scrollHeight - this.#log.scrollTop
-    for (const message of messages) this.show(message)
-    this.#log.scrollTop = this.#log.scrollHeight - fromEnd
+    this.#keepPlace(() => {
+      for (const message of messages) this.show(message)
+    })
   }
 
   /**
@@ -115,19 +120,31 @@ export class MessageList {
 
   /** @param {number} seq */
   forgetBefore(seq) {
-    for (const [id, { element, message }] of this.#lines) {
-      if (!message || message.seq >= seq) continue
-      element.remove()
-      this.#lines.delete(id)
-    }
+    this.#keepPlace(() => {
+      for (const [id, { element, message }] of this.#lines) {
+        if (!message || message.seq >= seq) continue
+        element.remove()
+        this.#lines.delete(id)
+      }
+    })
   }
 
   scrollToEnd() {
     this.#log.scrollTop = this.#log.scrollHeight
   }
 
-  #isNearEnd() {
-    return this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < nearEnd
+  /**
+   * Lets the first line that is in sight stand where it is, whatever comes and goes above it.
+   *
+   * @param {() => void} change
+   */
+  #keepPlace(change) {
+    const { scrollTop } = this.#log
+    const lines = /** @type {HTMLElement[]} */ ([...this.#list.children])
+    const read = lines.find(({ offsetTop, offsetHeight }) => offsetTop + offsetHeight > scrollTop)
+    const top = read?.offsetTop ?? 0
+    change()
+    this.#log.scrollTop += (read?.offsetTop ?? 0) - top
   }
 
   /**

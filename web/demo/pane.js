@@ -105,17 +105,24 @@ export class Pane {
   }
 
   /**
-   * Shows these, and forgets what was shown of the time before them: it may have changed.
+   * Shows these, and forgets what was shown of the time before them: it may have changed. Who reads the end goes on reading it.
    *
    * @param {readonly Message[]} messages
    * @param {boolean} hasEarlier
    */
   showLatest(messages, hasEarlier) {
+    const { isAtEnd } = this.#list
     this.#list.forgetBefore(messages.at(-1)?.seq ?? 0)
     this.showEarlier(messages, hasEarlier)
-    this.#list.scrollToEnd()
+    if (isAtEnd) this.#list.scrollToEnd()
     find(this.#section, '.empty').hidden = false
     find(this.#section, '.log').ariaBusy = 'false'
+  }
+
+  /** Forgets all that the server has told: it may have other data now. */
+  forget() {
+    this.#list.forgetBefore(Number.POSITIVE_INFINITY)
+    this.#lastReadSeq = 0
   }
 
   /**
@@ -157,7 +164,7 @@ export class Pane {
     badge.textContent = `${unread.length} unread`
     if (!last || !isHere) return
     this.#lastReadSeq = last.seq
-    // If it can't be said now, the next connection brings back what the server knows.
+    // Without a connection it waits for one. What can't be said at all, the next one that is read says too.
     this.#actions?.read(last).catch(() => {})
   }
 
