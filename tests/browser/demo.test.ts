@@ -282,6 +282,28 @@ browserTest('PAGE a connection that breaks while the conversation is made has it
   expect(told, 'one listens to the input').toEqual(['begin', 'finished'])
 })
 
+browserTest('PAGE the names that are given are those that somebody can have', async () => {
+  await using server = await startServer({ demo: true })
+  await using window = await openWindow()
+  const page = await window.open(server.url)
+  await page.getByText('Change the names').click()
+  const [one, other] = [page.getByLabel('One person'), page.getByLabel('The other')]
+  const isTaken = () =>
+    page.locator('#names').evaluate((form) => (form as { checkValidity?(): boolean }).checkValidity?.())
+  for (const name of ['Ann Lee', '', 'Zoë', 'user/ann', 'a'.repeat(129)]) {
+    await one.fill(name)
+    expect(await isTaken(), name).toBe(false)
+  }
+  for (const name of ['Ann', 'ann-lee_1.2@example:~', 'a'.repeat(128)]) {
+    await one.fill(name)
+    expect(await isTaken(), name).toBe(true)
+  }
+  await one.fill('Ann-Lee')
+  await other.fill('Bob')
+  await page.getByRole('button', { name: 'Open' }).click()
+  await new Side(page, 'Ann-lee').isReady()
+})
+
 const looks = [
   ['a wide window', { viewport: { width: 1280, height: 800 } }],
   ['a phone', { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 }],
