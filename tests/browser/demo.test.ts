@@ -304,6 +304,24 @@ browserTest('PAGE the names that are given are those that somebody can have', as
   await new Side(page, 'Ann-lee').isReady()
 })
 
+browserTest('PAGE where the system gives the colours, messages have an edge and the connection its sign', async () => {
+  await using server = await startServer({ demo: true })
+  await fill(server, 1)
+  await using window = await openWindow({ forcedColors: 'active' })
+  const [alice] = await openSideBySide(window, server)
+  const style = (of: Locator, name: string, part = '') =>
+    of.evaluate(
+      (element, [name, part]) => {
+        // @ts-expect-error The page's, whose types are not the tests'.
+        return getComputedStyle(element, part)[name]
+      },
+      [name, part],
+    )
+  expect(await style(alice.log.locator('.body'), 'borderTopWidth')).toBe('1px')
+  const ground = await style(alice.section.locator('.top'), 'backgroundColor')
+  expect(await style(alice.connection, 'backgroundColor', '::before')).not.toBe(ground)
+})
+
 const looks = [
   ['a wide window', { viewport: { width: 1280, height: 800 } }],
   ['a phone', { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 }],
