@@ -5,13 +5,23 @@ const oldest = 24
 const major = Number(process.versions.node.split('.')[0])
 
 if (major < oldest) {
-  process.stderr.write(
-    `fanfare: needs Node ${oldest} or later, and this is Node ${process.versions.node}; ` +
-      'install a newer Node, or in a clone of the repository use npm start, which brings its own\n',
-  )
-  process.exitCode = 2
+  refuse()
 } else {
   start()
+}
+
+async function refuse() {
+  const { existsSync } = await import('node:fs')
+  const { fileURLToPath } = await import('node:url')
+  // Where npm puts the Node that comes along: beside the package, or in the repository.
+  const brought = ['../../.bin/node', '../node_modules/.bin/node']
+    .map((path) => fileURLToPath(new URL(path, import.meta.url)))
+    .find((path) => existsSync(path))
+  const remedy = brought
+    ? `call it with the Node that came along, ${brought}`
+    : 'install a newer Node, or in a clone of the repository use npm start, which brings its own'
+  process.stderr.write(`fanfare: needs Node ${oldest} or later, and this is Node ${process.versions.node}; ${remedy}\n`)
+  process.exitCode = 2
 }
 
 async function start() {
