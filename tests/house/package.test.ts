@@ -23,6 +23,8 @@ test('HOUSE the packed package holds the command, the client with its types, the
       'README.md',
       'CHANGELOG.md',
       'bin/fanfare.js',
+      'deploy/fanfare.service',
+      'deploy/fanfare.sh',
       'dist/cli/main.js',
       'dist/client/index.js',
       'dist/client/index.d.ts',

@@ -4,7 +4,7 @@ import { root, run } from './run.ts'
 import { type TemporaryFolder, temporaryFolder } from './temporary-folder.ts'
 
 /** What of the repository goes into the making of the package. */
-const ingredients = /^(bin|scripts|src|web|package(-lock)?\.json|\.npmrc|tsconfig.*\.json|LICENSE|[A-Z]+\.md)$/
+const ingredients = /^(bin|deploy|scripts|src|web|package(-lock)?\.json|\.npmrc|tsconfig.*\.json|LICENSE|[A-Z]+\.md)$/
 
 /** An application's project in which the package, as `npm pack` makes it, is installed. */
 export interface Project extends TemporaryFolder {
