@@ -161,6 +161,27 @@ test('M2 an admin makes another one, who may do all that the first may, until it
   expect(await codeOf(room.alice.command('update_conversation', { conversation, title: 'Mine' }))).toBe('forbidden')
 })
 
+test('M2 a conversation whose last admin has gone has none, and nobody can change it, but write and leave', async () => {
+  await using room = await openRoom({}, [bob, carol])
+  const { conversation } = room
+  const { id: message } = await say(room.alice, conversation, 'hello')
+  await room.alice.command('leave_conversation', { conversation })
+  const changes: Given[] = [
+    ['update_conversation', { conversation, title: 'Ours' }],
+    ['add_admins', { conversation, admins: [bob] }],
+    ['add_participants', { conversation, participants: [alice] }],
+    ['delete_message', { message }],
+    ['delete_conversation', { conversation }],
+  ]
+  for (const [command, args] of changes) {
+    expect([command, await codeOf(room.bob.commandOf({ command, args }))]).toEqual([command, 'forbidden'])
+  }
+  expect((await say(room.bob, conversation, '')).body).toBe('')
+  await room.guests[1]?.command('leave_conversation', { conversation })
+  const { conversation: left } = await room.bob.command('get_conversation', { conversation })
+  expect(left).toMatchObject({ admins: [], participants: [bob] })
+})
+
 test('M1, M2 an admin must be a participant', async () => {
   await using room = await openRoom()
   const { conversation } = room

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { claims, readTitles, type Title } from '../../scripts/check-rules.ts'
 import { sourceFiles } from '../../scripts/source-files.ts'
+import { Chat } from '../../src/client/client.ts'
 import { root } from './run.ts'
 
 function read(path: string): string {
@@ -73,6 +74,17 @@ test('HOUSE docs/guarantees.md names for each promise files that are there, whic
       )
       .toEqual([])
   }
+})
+
+test('HOUSE docs/client.md tells of every method and property of a chat, and of no other', () => {
+  const rows = rowsOf(read('docs/client.md')).map(([first]) => first!)
+  const methods = rows.flatMap((row) => /^`(\w+)\(/.exec(row)?.[1] ?? [])
+  const [, state] = read('docs/client.md').split('## State')
+  const properties = withoutHeads(rowsOf(state!.split('| `status`')[0]!), ['Property']).map(([name]) =>
+    name!.slice(1, -1),
+  )
+  const there = Object.getOwnPropertyNames(Chat.prototype).filter((name) => name !== 'constructor')
+  expect([...methods, ...properties].sort()).toEqual(there.sort())
 })
 
 test('HOUSE every link of a page leads to a file, and README.md leads to every page of docs', () => {
