@@ -1,4 +1,4 @@
-/** The chat object that applications hold: the seed's names, and one call for each command (C1–C3). */
+/** The chat object that applications hold: the names of the pubsub contract, and one call for each command (C1–C3). */
 import { FanfareError } from '../protocol/codes.ts'
 import type { Args, CommandName, ConversationView, ProfileChanges, Result } from '../protocol/commands.ts'
 import type { EventFrame } from '../protocol/frames.ts'

@@ -108,7 +108,7 @@ export type RecordType = keyof RecordTypes
 /** What happened to the record. */
 export type EventType = 'create' | 'update' | 'delete'
 
-/** What `subscribe` hands to its callback, and the `data` of a push: the seed's shape, key by key (W4). */
+/** What `subscribe` hands to its callback, and the `data` of a push: the same, key by key (W4). */
 export type RecordEvent = {
   [T in RecordType]: {
     readonly record_type: T

@@ -24,7 +24,7 @@ function event(seq: number, originalRecord: object | null = null) {
   return { event: 'create', data, conversation: cat, seq, cursor: `c${seq}` }
 }
 
-test('C1 subscribe gets what the seed says of each event, and nothing else', async () => {
+test('C1 subscribe gets what the contract says of each event, and nothing else', async () => {
   await using server = await ScriptedServer.start()
   using opened = await openSession(server)
   const events = recorder<RecordEvent>()
