@@ -77,7 +77,7 @@ export function refuseBroker(brokerUrl: string | null): void {
 }
 
 /**
- * Throws an `OperatorError` where a secret is not given that several servers must have alike: each would make its own, and take the tokens of
+ * Throws an `OperatorError` where a secret is not given that several nodes must have alike: each would make its own, and take the tokens of
  * no other.
  */
 export function requireSecrets(environment: Environment, jwksUrl: string | null): void {
@@ -86,7 +86,7 @@ export function requireSecrets(environment: Environment, jwksUrl: string | null)
   if (missing.length === 0) return
   const names = missing.map(({ variable }) => variable).join(' and ')
   throw new OperatorError(
-    `servers that share a database share their secrets too, and make none; set ${names}, the same at each (or the variables with _FILE)`,
+    `nodes that share a database share their secrets too, and make none; set ${names}, the same at each (or the variables with _FILE)`,
   )
 }
 

@@ -142,14 +142,14 @@ test('L4 --no-limits turns all limits off, whatever else is said', () => {
 
 const shared = ['--database-url=postgres://fanfare@db.example/chat']
 
-test('CLI serve makes no secret and no folder where servers share a database, and wants those that they must have alike', () => {
+test('CLI serve makes no secret and no folder where nodes share a database, and wants those that they must have alike', () => {
   using folder = temporaryFolder()
   const read = (environment: Environment, ...more: readonly string[]) =>
     serverOptions('serve', ['--data', folder.in('data'), ...shared, ...more], environment)
   const key = { FANFARE_API_KEY: 'key' }
   const secret = { FANFARE_TOKEN_SECRET: 'x'.repeat(32) }
   const refusal = (names: string) =>
-    new RegExp(`^servers that share a database .* make none; set ${names}, the same at each .*$`)
+    new RegExp(`^nodes that share a database .* make none; set ${names}, the same at each .*$`)
   expect(() => read({})).toThrow(OperatorError)
   expect(() => read({})).toThrow(refusal('FANFARE_TOKEN_SECRET and FANFARE_API_KEY'))
   expect(() => read(key)).toThrow(refusal('FANFARE_TOKEN_SECRET'))

@@ -226,7 +226,7 @@ describe.skipIf(withoutPostgres)('fanfare serve with a PostgreSQL', () => {
       env: { FANFARE_DATABASE_URL: 'postgres://127.0.0.1:1/x' },
     })
     expect(missing.code).toBe(2)
-    expect(missing.stdout).toMatch(/^fail {2}options: servers that share a database .*a server would not start$/m)
+    expect(missing.stdout).toMatch(/^fail {2}options: nodes that share a database .*a server would not start$/m)
     expect(missing.stdout).toMatch(/^fail {2}database: PostgreSQL at 127\.0\.0\.1:1, .* a server would not start$/m)
   })
 })

@@ -14,10 +14,10 @@ export async function checkBroker(url: string): Promise<Finding> {
   )
   const { connected } = broker
   await broker.close()
-  if (connected) return ok('broker', 'answers, and carries between servers')
+  if (connected) return ok('broker', 'answers, and carries between nodes')
   return warn(
     'broker',
     trouble ?? 'does not answer',
-    'until it does, servers find within a second what others have written',
+    'until it does, nodes find within a second what others have written',
   )
 }
