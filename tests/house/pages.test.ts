@@ -87,6 +87,22 @@ test('HOUSE docs/client.md tells of every method and property of a chat, and of 
   expect([...methods, ...properties].sort()).toEqual(there.sort())
 })
 
+test('HOUSE docs/configuration.md has every event that the log tells of, and no other', () => {
+  const files = ['src/server.ts', ...globSync(['src/{cli,operator}/*.ts'], { cwd: root })]
+  const told = files
+    .flatMap((file) => read(file).split('\n'))
+    .flatMap(
+      (line) =>
+        /(?:\blog|#log|#tell)\b.*(?<!isLevelEnabled\()'(\w+)'\)/.exec(line)?.[1] ??
+        /\bevent: '(\w+)'/.exec(line)?.[1] ??
+        [],
+    )
+  const [, table] = read('docs/configuration.md').split('## Output and exit codes')
+  const rows = rowsOf(table!).filter(([, level]) => /^(debug|info|warn|error|fatal)/.test(level ?? ''))
+  const described = rows.flatMap(([events]) => events!.replaceAll('`', '').split(', '))
+  expect(described.sort()).toEqual([...new Set(told)].sort())
+})
+
 test('HOUSE every link of a page leads to a file, and README.md leads to every page of docs', () => {
   const pages = globSync(['*.md', 'docs/**/*.md', 'bench/README.md'], { cwd: root })
   expect(pages.length).toBeGreaterThan(15)
