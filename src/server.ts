@@ -5,7 +5,6 @@ import { type AddressInfo, isIPv6, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Broker } from './broker/broker.ts'
 import { LocalBroker } from './broker/local.ts'
-import { openNats } from './broker/nats.ts'
 import { type Clock, systemClock } from './engine/clock.ts'
 import type { Config } from './engine/config.ts'
 import { Engine } from './engine/engine.ts'
@@ -189,6 +188,8 @@ async function openStorage(
   const storage = await openPostgres(databaseUrl, limits, observer)
   if (brokerUrl === null) return { storage, broker: new LocalBroker(false) }
   const tell = (trouble: string) => log.warn({ trouble }, 'broker')
+  // Most servers have no broker, and so no use for its client.
+  const { openNats } = await import('./broker/nats.ts')
   return { storage, broker: openNats(brokerUrl, `fanfare.${storage.name}`, tell) }
 }
 

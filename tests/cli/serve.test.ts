@@ -27,7 +27,25 @@ function read(path: string): string {
   return readFileSync(path, 'utf8')
 }
 
+/** Makes a Node tell, by `loads PACKAGE` on standard error, of each package that it loads. */
+const tellingLoads = `--import=data:text/javascript,${encodeURIComponent(`
+  import { registerHooks } from 'node:module'
+  import { writeSync } from 'node:fs'
+  registerHooks({ load(url, context, next) {
+    writeSync(2, 'loads ' + /.*node_modules\\/(@[^/]+\\/)?[^/]+/.exec(url)?.[0].split('node_modules/').at(-1) + '\\n')
+    return next(url, context)
+  } })`)}`
+
 describe('a server that starts', () => {
+  test('CLI a server without a broker does not load the client of NATS', async () => {
+    using folder = temporaryFolder()
+    await using server = await startServer(folder.in('data'), [], { env: { NODE_OPTIONS: tellingLoads } })
+    server.process.kill('SIGTERM')
+    const { stderr } = await server.ended
+    expect(stderr).toContain('loads ws\n')
+    expect(stderr).not.toContain('@nats-io')
+  })
+
   test.each(['SIGTERM', 'SIGINT'] as const)(
     'CLI serve says on one line where it listens, answers there, and ends with 0 at %s',
     async (signal) => {
