@@ -90,21 +90,24 @@ export function* scrubMessage(conversation: number, messageSeq: number): Steps<v
 }
 
 /**
- * Takes everything of a conversation out of the log up to `seq`, which tells of its end. What is left are the bare places where somebody
- * went before: he may not have been told yet.
+ * Takes everything of a conversation that ends out of the log, behind the place `after` up to `last`. What is left are the bare places where
+ * somebody went before: he may not have been told yet.
  */
-export function* scrubConversation({ key, id }: ConversationRow, seq: number): Steps<void> {
+export function* scrubConversation({ key, id }: ConversationRow, after: number, last: number): Steps<void> {
   yield* run(
-    `DELETE FROM event WHERE conversation = $1 AND seq < $2
+    `DELETE FROM event WHERE conversation = $1 AND seq > $2 AND seq <= $3
        AND seq NOT IN (SELECT to_seq FROM membership WHERE conversation = $1 AND to_seq IS NOT NULL)`,
     key,
-    seq,
+    after,
+    last,
   )
   yield* run(
-    `UPDATE event SET event_type = 'delete', record = $1, original = NULL WHERE conversation = $2 AND seq < $3`,
+    `UPDATE event SET event_type = 'delete', record = $1, original = NULL
+     WHERE conversation = $2 AND seq > $3 AND seq <= $4`,
     JSON.stringify({ id, deleted: true }),
     key,
-    seq,
+    after,
+    last,
   )
   yield* scrubbed()
 }
