@@ -1,9 +1,12 @@
 /** The order of what a session is sent (E3). */
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import type { CommandName } from '../../src/protocol/commands.ts'
 import type { EventFrame, PushFrame, ReplyFrame } from '../../src/protocol/frames.ts'
+import type { UserId } from '../../src/protocol/ids.ts'
 import { seedOfTest } from '../../src/testing/random.ts'
+import { startEngine } from '../../src/testing/start-engine.ts'
 import { Crowd } from './crowd.ts'
+import { PumpedSession } from './pumped-session.ts'
 import { alice, bob, carol, openRoom, openStage, type Session, say } from './stage.ts'
 
 /** Where the reply and the event that came of the session's latest command stand among its frames. */
@@ -78,6 +81,28 @@ test('E3 a session that connects gets what is committed afterwards, and nothing 
   const message = await say(room.alice, room.conversation, 'after')
   await room.stage.settle()
   expect(late.events.map(({ data }) => data.record)).toEqual([message])
+})
+
+test('E3 of messages to many, whose sessions are remembered, each is pushed to those that are there then', async () => {
+  await using started = await startEngine()
+  const many = Array.from({ length: 20 }, (_, index): UserId => `user/${index}`)
+  const author = await PumpedSession.connect(started, alice)
+  const { conversation } = await author.command('create_conversation', { participants: many })
+  const pushed = vi.spyOn(started.engine.observer, 'pushed')
+  /** How many sessions a message is pushed to. */
+  const reach = async () => {
+    await author.command('create_message', { conversation: conversation.id, body: 'hello' })
+    return pushed.mock.lastCall
+  }
+  expect(await reach()).toEqual(['event', 1])
+  const first = await PumpedSession.connect(started, 'user/0')
+  const second = await PumpedSession.connect(started, 'user/0')
+  expect(await reach()).toEqual(['event', 3])
+  for (const session of [author, first, second]) expect(session.take().at(-1)).toMatchObject({ seq: 3 })
+  second.pair.cut()
+  expect(await reach()).toEqual(['event', 2])
+  first.pair.cut()
+  expect(await reach()).toEqual(['event', 1])
 })
 
 test('E2, E3, E5 of many commands of all kinds in one turn every session gets the events in the order of seq', async () => {
