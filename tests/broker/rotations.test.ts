@@ -57,7 +57,7 @@ it.each([
   expect(there.engine.hub.sessions(bob)).toEqual([])
 })
 
-it('U6 nor does who listens by the name of before', async () => {
+it('U6 who was let in by a name before the rotation that his node hears of before he begins does not listen', async () => {
   await using stage = await openBob()
   const { ours, there, link } = stage
   await PumpedSession.connect(there, bob)
@@ -67,4 +67,46 @@ it('U6 nor does who listens by the name of before', async () => {
   link.carry()
   expect(await listener.ending()).toMatchObject({ code: 4410 })
   expect(there.engine.hub.sessions(bob)).toHaveLength(1)
+})
+
+it.each([
+  ['comes by the broker', true],
+  ['is found in the log', false],
+])(
+  'U6 who listens by the new name before a rotation that %s goes on, and is never told of it',
+  async (_how, isCarried) => {
+    await using stage = await openBob()
+    const { ours, there, link } = stage
+    const theirs = await PumpedSession.connect(there, bob)
+    link.loses = () => !isCarried
+    const { user_channel } = await ours.command('rotate_user_channel', {})
+    const listener = there.open()
+    listener.say(JSON.stringify({ id: 1, command: 'connect', args: { channel: user_channel.name } }))
+    listener.pumpToServer()
+    await stage.quiet()
+    link.carry()
+    stage.clock.advance(1_000)
+    await stage.quiet()
+    expect(theirs.take().map(({ data }) => 'record_type' in data && data.record_type)).toEqual(['user_channel'])
+    listener.pumpToPeer()
+    expect(listener.texts).toEqual([expect.stringContaining('"result"')])
+    expect(listener.ending).toBe(null)
+  },
+)
+
+it('U7 who has logged out all others stays, though his node finds the next rotation in the log', async () => {
+  await using stage = await openBob()
+  const { ours, there, link, clock } = stage
+  await ours.command('rotate_user_channel', { revoke: true })
+  link.carry()
+  clock.advance(10_000)
+  await stage.quiet()
+  const later = await PumpedSession.connect(there, bob)
+  ours.take()
+  link.loses = () => true
+  await later.command('rotate_user_channel', {})
+  clock.advance(1_000)
+  await stage.quiet()
+  expect(ours.take()).toHaveLength(1)
+  expect(ours.pair.ending).toBe(null)
 })
