@@ -110,7 +110,8 @@ export function endSessions(sessions: readonly Session[], { rotatedAt, revoke, b
     if (session.rotatedAt >= rotatedAt) continue
     if (session.listener) session.close(4410)
     else if (revoke && session.id !== by) session.close(4403)
-    else session.rotatedAt = rotatedAt
+    // A rotation that ends none of them may have come here before a revocation from before it, which does.
+    else if (revoke) session.rotatedAt = rotatedAt
   }
 }
 

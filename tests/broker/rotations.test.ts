@@ -110,3 +110,21 @@ it('U7 who has logged out all others stays, though his node finds the next rotat
   expect(ours.take()).toHaveLength(1)
   expect(ours.pair.ending).toBe(null)
 })
+
+it('U7 a revocation ends the sessions of before it, though the next rotation has come there first', async () => {
+  for (const isLost of [true, false]) {
+    await using stage = await openBob()
+    const { ours, there, link, clock } = stage
+    const theirs = await PumpedSession.connect(there, bob)
+    link.loses = () => isLost
+    await ours.command('rotate_user_channel', { revoke: true })
+    link.loses = () => false
+    clock.advance(10)
+    await ours.command('rotate_user_channel', {})
+    link.carry(true)
+    clock.advance(990)
+    await stage.quiet()
+    theirs.pair.pumpToPeer()
+    expect(theirs.pair.ending).toMatchObject({ code: 4403 })
+  }
+})
