@@ -1,5 +1,5 @@
 /** Several nodes on one database, and a broker between them that loses, delays and turns around what it carries. */
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import type { EventFrame, TypingFrame } from '../../src/protocol/frames.ts'
 import type { ConversationId, UserId } from '../../src/protocol/ids.ts'
 import { Random, seedOfTest } from '../../src/testing/random.ts'
@@ -152,6 +152,45 @@ it('E5 who is removed through one node gets nothing more on another, be it lost 
     await one.command('add_participants', { conversation: room.conversation, participants: [bob] })
     await meet(room.nodes)
     expect(two.take().filter(isEvent)[0]).toMatchObject({ event: 'create', data: { record_type: 'conversation' } })
+  }
+})
+
+it('E5, E6 a read marker that was moved before its user was removed is told no more where it comes behind that', async () => {
+  for (const isLost of [false, true]) {
+    await using room = await openRoom([alice, bob])
+    const { conversation, link, nodes } = room
+    const [one, two] = room.sessions as [PumpedSession, PumpedSession]
+    const phone = await PumpedSession.connect(nodes.nodes[0]!, bob)
+    const { id: message } = await say(one, conversation, 'hello')
+    const { conversation: other } = await one.command('create_conversation', { participants: [bob] })
+    await meet(nodes)
+    two.take()
+    phone.take()
+    link.loses = () => isLost
+    await phone.command('mark_as_last_message_read', { conversation, message })
+    link.loses = () => false
+    // The other node has read it in the log, but has not told it.
+    const arrival = Promise.withResolvers<void>()
+    const { events } = nodes.nodes[1]!.engine.storage
+    const { tellings } = events
+    if (isLost) {
+      const asked = vi.spyOn(events, 'tellings').mockImplementationOnce(async (position) => {
+        const said = await tellings(position)
+        await arrival.promise
+        return said
+      })
+      room.clock.advance(1_000)
+      await vi.waitFor(() => expect(asked).toHaveBeenCalled())
+    }
+    for (const left of [other.id, conversation]) {
+      await one.command('remove_participants', { conversation: left, participants: [bob] })
+    }
+    link.carry(true)
+    arrival.resolve()
+    await meet(nodes)
+    const told = (session: PumpedSession) => session.take().map(({ data }) => 'record_type' in data && data.record_type)
+    expect(told(phone)).toEqual(['user_conversation', 'conversation', 'conversation'])
+    expect(told(two)).toEqual(['conversation', 'conversation'])
   }
 })
 
