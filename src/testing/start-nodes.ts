@@ -21,6 +21,8 @@ export class Link {
   readonly waiting: { readonly to: MemoryBroker; readonly text: string }[] = []
   /** Whether a publication is lost on its way. */
   loses: (publication: Publication) => boolean = () => false
+  /** Whether the nodes have a connection to it, as their brokers say. */
+  connected = true
   readonly brokers: MemoryBroker[] = []
 
   /** Carries what waits, the last to come first if `backwards`. */
@@ -32,7 +34,6 @@ export class Link {
 
 class MemoryBroker implements Broker {
   readonly alone = false
-  readonly connected = true
   readonly #link: Link
   readonly #topics = new Map<Topic, number>()
   receive: (publication: Publication) => void = () => {}
@@ -40,6 +41,10 @@ class MemoryBroker implements Broker {
   constructor(link: Link) {
     this.#link = link
     link.brokers.push(this)
+  }
+
+  get connected(): boolean {
+    return this.#link.connected
   }
 
   async start(receive: (publication: Publication) => void): Promise<void> {

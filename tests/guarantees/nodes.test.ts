@@ -1,5 +1,6 @@
 /** Several nodes on one database, and a broker between them that loses, delays and turns around what it carries. */
 import { expect, it, vi } from 'vitest'
+import { FanfareError } from '../../src/protocol/codes.ts'
 import type { EventFrame, TypingFrame } from '../../src/protocol/frames.ts'
 import type { ConversationId, UserId } from '../../src/protocol/ids.ts'
 import { Random, seedOfTest } from '../../src/testing/random.ts'
@@ -241,6 +242,26 @@ it('M8 disconnect_user closes the sessions on all nodes', async () => {
   await using room = await openRoom([alice, bob])
   const [, two] = room.sessions as [PumpedSession, PumpedSession]
   expect(room.nodes.nodes[0]!.engine.disconnect(bob)).toBe(0)
+  room.link.carry()
+  two.pair.pumpToPeer()
+  expect(two.pair.ending?.code).toBe(4403)
+})
+
+it('M8 disconnect_user where no other node can be told closes the sessions here, says how many, and is unavailable', async () => {
+  await using room = await openRoom([alice, bob])
+  const [, two] = room.sessions as [PumpedSession, PumpedSession]
+  const [here] = room.nodes.nodes
+  const ours = await PumpedSession.connect(here!, bob)
+  room.link.connected = false
+  expect(() => here!.engine.disconnect(bob)).toThrow(
+    new FanfareError('unavailable', "other nodes can't be told now; 1 sessions were closed on this one"),
+  )
+  ours.pair.pumpToPeer()
+  expect(ours.pair.ending?.code).toBe(4403)
+  room.link.carry()
+  expect(two.pair.ending).toBe(null)
+  room.link.connected = true
+  expect(here!.engine.disconnect(bob)).toBe(0)
   room.link.carry()
   two.pair.pumpToPeer()
   expect(two.pair.ending?.code).toBe(4403)
