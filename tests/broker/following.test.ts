@@ -31,12 +31,19 @@ async function openRoom() {
   taken()
   const { conversations, events } = there.engine.storage
   return {
+    nodes,
     link: nodes.link,
+    ours,
+    conversation: conversation.id,
     say,
     lookAgain,
     taken,
     /** What the other node asks about entries from now on. */
-    asked: { membership: vi.spyOn(conversations, 'membership'), tellings: vi.spyOn(events, 'tellings') },
+    asked: {
+      membership: vi.spyOn(conversations, 'membership'),
+      tellings: vi.spyOn(events, 'tellings'),
+      since: vi.spyOn(events, 'since'),
+    },
     [Symbol.asyncDispose]: () => nodes[Symbol.asyncDispose](),
   }
 }
@@ -55,4 +62,35 @@ it('R1 a message that was lost is read from the log, and those behind it come by
   }
   expect(room.asked.tellings).toHaveBeenCalledTimes(1)
   expect(room.asked.membership).not.toHaveBeenCalled()
+})
+
+it('R1 what came before what it follows is told as soon as the log is whole, and not after a second', async () => {
+  await using room = await openRoom()
+  const { link, nodes } = room
+  const { position: wholeTo } = nodes.nodes[1]!.engine.fanout
+  link.loses = () => true
+  await room.say('lost')
+  link.loses = () => false
+  // Somebody else's transaction is open, so the log is not whole yet.
+  room.asked.since.mockResolvedValueOnce({ upTo: wholeTo, entries: [] })
+  await room.say('early')
+  expect(room.taken()).toEqual([])
+  nodes.clock.advance(20)
+  await nodes.quiet()
+  expect(room.taken()).toEqual(['lost', 'early'])
+})
+
+it('R1 a node that is more entries behind than it reads at once reads on until it has all', async () => {
+  await using room = await openRoom()
+  const { conversation, link, ours } = room
+  const [bodies, { pair }] = [Array.from({ length: 1_001 }, (_, index) => `${index}`), ours]
+  link.loses = () => true
+  for (const body of bodies) {
+    pair.say(JSON.stringify({ command: 'create_message', args: { conversation, body } }))
+  }
+  pair.pumpToServer()
+  await room.nodes.quiet()
+  expect(room.taken()).toEqual([])
+  await room.lookAgain()
+  expect(room.taken()).toEqual(bodies)
 })
