@@ -168,6 +168,25 @@ natsTest('BROKER what no node has sent is left out, and told once', async () => 
   expect([b.broker.connected, b.interruptions]).toEqual([true, 0])
 })
 
+natsTest('BROKER copies are known of the 1,000 nodes that were heard of last', async () => {
+  await using nats = await startNats()
+  await using a = await startNode(nats.url)
+  await using others = await connect({ servers: [`127.0.0.1:${nats.port}`] })
+  const say = (node: number, number: number) =>
+    others.publish(`${prefix}.all`, `n${node} ${number}\n${JSON.stringify(entry(node))}`)
+  for (let node = 0; node < 1_000; node++) say(node, 1)
+  say(0, 2)
+  say(1_000, 1)
+  const before = await taken(a, 1_002)
+  expect(before).toHaveLength(1_002)
+  say(0, 2)
+  say(2, 1)
+  say(1_000, 1)
+  // The one that has been quiet for longest is forgotten.
+  say(1, 1)
+  expect(await taken(a, 1)).toEqual([entry(1)])
+})
+
 natsTest('BROKER a publication with keys of a later version is taken without them', async () => {
   await using nats = await startNats()
   await using a = await startNode(nats.url)
