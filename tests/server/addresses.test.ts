@@ -81,7 +81,7 @@ describe('networks', () => {
     ['::1', '0:0:0:0::/64'],
     ['::', '0:0:0:0::/64'],
     ['fe80::1%eth0', 'fe80:0:0:0::/64'],
-    ['fe80::2%eth1:0', 'fe80:0:0:0::/64'],
+    ['fe80::a:b:c:d%eth1:0', 'fe80:0:0:0::/64'],
     ['', ''],
   ])('L2, L3 %j counts as %j, for who has one address of an IPv6 network has them all', (address, network) => {
     expect(networkOf(address)).toBe(network)
