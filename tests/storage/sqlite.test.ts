@@ -56,6 +56,33 @@ describe('SQLite: the order of what is asked for', () => {
   })
 })
 
+describe('SQLite: epochs', () => {
+  it('R5 one goes with the entries that end before the next began, and no place that can be gone on from goes with it', async () => {
+    await using folder = new SqliteFolder()
+    const stage = await folder.stage()
+    const { epoch: first } = stage.storage
+    const room = await stage.conversation(alice, [bob])
+    await stage.say(alice, room, 'the last of the first epoch')
+    await stage.reopen()
+    const { epoch: second } = stage.storage
+    await stage.say(alice, room, 'of the second')
+    await stage.say(alice, room, 'of the second too')
+    using reader = new DatabaseSync(folder.file, { readOnly: true })
+    const epochs = () =>
+      reader
+        .prepare('SELECT name FROM epoch ORDER BY number')
+        .all()
+        .map(({ name }) => name)
+    const { missed, prune } = stage.storage.events
+    await prune(stage.now, 2)
+    expect(epochs()).toEqual([first, second])
+    expect(await missed(bob, { epoch: first, position: 2 })).toMatchObject({ upTo: 4 })
+    await prune(stage.now, 1)
+    expect(epochs()).toEqual([second])
+    expect(await missed(bob, { epoch: second, position: 3 })).toMatchObject({ upTo: 4 })
+  })
+})
+
 describe('SQLite: what it tells of itself', () => {
   it('STORAGE each batch is told of, with how many operations it had and how long it took', async () => {
     await using folder = new SqliteFolder()
