@@ -350,6 +350,38 @@ it('T2 the end of a session ends no lease that another node has taken meanwhile'
   expect(two.take()).toMatchObject([{}, { data: { [conversation]: { [alice]: { event: 'pause' } } } }])
 })
 
+it('T2 who has finished on one node has finished on the others with the next that they hear of it', async () => {
+  await using room = await openRoom([alice, bob])
+  const { conversation, clock, link } = room
+  const [one, two] = room.sessions as [PumpedSession, PumpedSession]
+  await two.command('subscribe_typing', { conversation })
+  await one.command('typing', { conversation, event: 'begin' })
+  link.carry()
+  clock.advance(1_000)
+  two.take()
+  await one.command('typing', { conversation, event: 'finished' })
+  link.carry()
+  expect(two.take()).toMatchObject([{ data: { [conversation]: { [alice]: { event: 'finished' } } } }])
+})
+
+it('T2 who types on another node now is not ended by the end of the session that he typed with before', async () => {
+  await using room = await openRoom([alice, bob])
+  const { conversation, clock, link } = room
+  const [one, two] = room.sessions as [PumpedSession, PumpedSession]
+  const phone = await PumpedSession.connect(room.nodes.nodes[1]!, alice)
+  await two.command('subscribe_typing', { conversation })
+  for (const session of [phone, one]) {
+    await session.command('typing', { conversation, event: 'begin' })
+    link.carry()
+    clock.advance(1_000)
+  }
+  two.take()
+  phone.pair.cut()
+  clock.advance(1_000)
+  expect(JSON.stringify(two.take())).not.toContain('finished')
+  expect(room.nodes.nodes[1]!.engine.typing.leases).toBe(1)
+})
+
 it('E2, E3, R1 whatever is lost, delayed and turned around, each session is told everything once and in order', async () => {
   const random = new Random(seedOfTest())
   const users: UserId[] = [alice, bob, carol]
