@@ -59,7 +59,7 @@ describe('frames from a client', () => {
     }
   })
 
-  it('W1 so it does before connect', async () => {
+  it('W1 a frame that is no command closes the session before connect, too', async () => {
     await using server = await startServer()
     for (const frame of noCommands) {
       await using session = await open(server)

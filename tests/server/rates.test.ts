@@ -109,7 +109,7 @@ describe('commands of a session', () => {
     expect(started.engine.hub.sessions(alice)).toEqual([])
   })
 
-  it('L3 so is who sends without ids, or typing, or before connect', async () => {
+  it('L3 who sends far too much without ids, or typing, or before connect, is closed with 4429', async () => {
     await using started = await startEngine({ limits })
     const conversation = 'conversation/018f0000-0000-7000-8000-000000000000'
     for (const frame of [
@@ -251,7 +251,7 @@ describe('typing', () => {
     expect((await attempt(room.alice, 201, 'ping')).done).toBe(200)
   })
 
-  it('T5, L3 so it is over HTTP', async () => {
+  it('T5, L3 what comes faster over HTTP is merged, and never an error', async () => {
     await using room = await openRoom({ limits: { ...limits, typingBurst: 2 } })
     const { conversation, clock, stage } = room
     await room.bob.command('subscribe_typing', { conversation })

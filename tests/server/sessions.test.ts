@@ -327,7 +327,7 @@ describe('pings', () => {
     expect(await alice.rest()).toEqual([])
   })
 
-  it('S5 so it is while the server is pushing to it', async () => {
+  it('S5 who has not answered a ping after 10 s is dropped while the server is pushing to it, too', async () => {
     await using room = await openRoom({}, [])
     await using bob = await connect(room.stage.server, 'user/bob', { autoPong: false })
     await room.alice.command('add_participants', { conversation: room.conversation, participants: ['user/bob'] })
