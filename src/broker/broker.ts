@@ -31,7 +31,7 @@ export interface EntryPublication {
 /** The same for everyone of one audience. */
 export interface Delivery {
   readonly recipients: Recipients
-  /** The event's frame but for its cursor, which each node adds (`encodeEvent`). */
+  /** The event's frame but for its cursor, which each node adds (`withCursor`). */
   readonly event: string
 }
 
@@ -98,7 +98,7 @@ export interface Broker {
   publish(publication: Publication, topics: readonly Topic[] | null): void
   /** Whether there is no other node, and never will be: then nothing need be published. */
   readonly alone: boolean
-  /** Whether what is published now reaches the other nodes. */
+  /** Whether what is published now reaches the other nodes that it speaks with; always, where it speaks with none. */
   readonly connected: boolean
   close(): Promise<void>
 }
