@@ -75,6 +75,7 @@ const limits: { readonly [Name in keyof Limits]: ServerOption<number> } = {
     'max-typing-watches-per-session',
     'conversations whose typing one session watches',
   ),
+  readsAtOnce: limit('readsAtOnce', 'max-reads-at-once', 'reads of a session, or of a user over HTTP, at once'),
   commandsPerSecond: limit(
     'commandsPerSecond',
     'max-commands-per-second',

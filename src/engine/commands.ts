@@ -8,6 +8,7 @@ import { conversationCommands } from './conversations.ts'
 import type { Engine } from './engine.ts'
 import { messageCommands } from './messages.ts'
 import type { ObservedCommand } from './observer.ts'
+import type { Reads } from './reads.ts'
 import { sessionCommands } from './sessions.ts'
 import { userCommands } from './users.ts'
 
@@ -41,16 +42,29 @@ export function observed(name: string): ObservedCommand {
   return table.has(name as CommandName) ? (name as CommandName) : 'unknown'
 }
 
-/** Does one command and answers it. It never throws. The reply comes before the event that the command makes (E3). */
-export function execute(engine: Engine, caller: Caller, name: string, args: unknown, responder: Responder): void {
+/**
+ * Does one command and answers it. It never throws. The reply comes before the event that the command makes (E3). A read is one of `reads`
+ * until it is answered.
+ */
+export function execute(
+  engine: Engine,
+  caller: Caller,
+  reads: Reads | null,
+  name: string,
+  args: unknown,
+  responder: Responder,
+): void {
+  let among: Reads | null = null
   const done = (result: unknown) => {
     responder.result(result)
     engine.answered(observed(name), null)
+    among?.end()
   }
   const fail = (cause: unknown) => {
     const error = engine.toError(cause, observed(name))
     responder.error(error)
     engine.answered(observed(name), error.code)
+    among?.end()
   }
   engine.began()
   try {
@@ -61,7 +75,11 @@ export function execute(engine: Engine, caller: Caller, name: string, args: unkn
     const parsed = parseArgs(command.args, args) as Args<CommandName>
     if ('write' in command) write(command, call, parsed, done, fail)
     else if ('act' in command) settle(command.act(call, parsed), done, fail)
-    else read(command, call, parsed, done, fail)
+    else {
+      among = reads
+      among?.begin()
+      read(command, call, parsed, done, fail)
+    }
   } catch (error) {
     fail(error)
   }

@@ -20,6 +20,8 @@ export interface Limits {
   readonly listenersPerUser: number
   /** Conversations whose typing one session watches (T4). */
   readonly typingWatchesPerSession: number
+  /** Reads of one session, and over HTTP of one user, that are under way at once; what comes then waits (L2). */
+  readonly readsAtOnce: number
   /** Commands of one session, and calls over HTTP of one user (L3); what passes a rate is `rate_limited`. */
   readonly commandsPerSecond: number
   readonly commandsBurst: number
@@ -61,6 +63,7 @@ export const defaultLimits: Limits = {
   pageLength: 200,
   listenersPerUser: 5,
   typingWatchesPerSession: 100,
+  readsAtOnce: 4,
   commandsPerSecond: 50,
   commandsBurst: 200,
   messagesPerSecond: 20,

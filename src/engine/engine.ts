@@ -15,11 +15,16 @@ import { networkOf } from './network.ts'
 import type { ObservedCommand, Observer } from './observer.ts'
 import { Queues } from './queues.ts'
 import { Rates, tooFast } from './rates.ts'
+import type { Reads } from './reads.ts'
 import { Retention } from './retention.ts'
 import { Session } from './session.ts'
 import type { Socket } from './socket.ts'
-import type { Tokens } from './tokens.ts'
+import type { Proof, Tokens } from './tokens.ts'
 import { Typing } from './typing.ts'
+import { requireUnrevoked } from './user-channels.ts'
+
+/** Who has too many commands waiting is to come back no sooner: some were done by then. */
+const retryAfterCrowdMs = 1_000
 
 /** What the engine needs from outside. All of it is required, so that nothing is left out by mistake. */
 export interface Surroundings {
@@ -103,20 +108,61 @@ export class Engine {
     return session
   }
 
-  /** Does a command that came over HTTP (W7). */
-  call(caller: Caller, name: string, args: unknown, responder: Responder): void {
+  /** Does a command that came over HTTP (W7), as who has proved with a token who he is, or as the backend. */
+  call(caller: Caller, proof: Proof | null, name: string, args: unknown, responder: Responder): void {
     const now = this.clock.now()
     const pace = caller.backend || !caller.user ? null : this.rates.paceOf(caller.user, now)
     const isTyping = name === 'typing'
     const waitMs = pace ? (isTyping ? pace.typing(now) : pace.command(now)) : 0
     if (waitMs === 0) {
-      execute(this, caller, name, args, responder)
+      const reads = proof && this.rates.readsOf(proof.user, now)
+      const run = () => execute(this, caller, reads, name, args, responder)
+      if (!proof || !reads?.busy) run()
+      else this.#wait(reads, name, responder, () => void this.#runUnrevoked(proof, reads, name, responder, run))
       return
     }
     // Typing is merged: what was told last holds on, until it is told again or its time is over (T5).
     if (isTyping) responder.result({})
     else responder.error(tooFast('calls', waitMs))
     this.observer.answered(observed(name), isTyping ? null : 'rate_limited')
+  }
+
+  /** Does a command of a session: at once, or behind its reads, unless it has ended by then. */
+  do(session: Session, reads: Reads | null, name: string, args: unknown, responder: Responder): void {
+    const caller = { user: session.user, backend: false, session }
+    if (!reads?.busy) {
+      execute(this, caller, reads, name, args, responder)
+      return
+    }
+    this.#wait(reads, name, responder, () => {
+      if (!session.closed) execute(this, caller, reads, name, args, responder)
+      this.done()
+    })
+  }
+
+  /** Lets a command wait for its turn behind the caller's reads (L2). It was read, so it is answered before the server ends (S7). */
+  #wait(reads: Reads, name: string, responder: Responder, run: () => void): void {
+    if (reads.wait(run)) {
+      this.began()
+      return
+    }
+    responder.error(tooFast('commands', retryAfterCrowdMs))
+    this.observer.answered(observed(name), 'rate_limited')
+  }
+
+  /** Does what has waited, unless its user was logged out meanwhile (U7). Until that is known it counts as a read, lest all go on at once. */
+  async #runUnrevoked(proof: Proof, reads: Reads, name: string, responder: Responder, run: () => void): Promise<void> {
+    reads.begin()
+    try {
+      await requireUnrevoked(this, proof)
+      run()
+    } catch (cause) {
+      const error = this.toError(cause, observed(name))
+      responder.error(error)
+      this.observer.answered(observed(name), error.code)
+    }
+    reads.end()
+    this.done()
   }
 
   /** Whether the server is about to end: no session begins any more, and no command is read (S7). */

@@ -1,11 +1,12 @@
-/** How fast commands, messages, typing and new sessions may come (L3). What stays within costs two numbers and no timer. */
+/** How fast commands, messages, typing and new sessions may come (L3), and who reads (L2). What stays within costs two numbers and no timer. */
 import { FanfareError } from '../protocol/codes.ts'
 import type { UserId } from '../protocol/ids.ts'
 import type { Limits } from './config.ts'
+import { Reads } from './reads.ts'
 
 /** What goes on far past its rate ends: when this many bursts were refused, less what would have been taken since. */
 const refusedBursts = 10
-/** So many of a kind are kept before those that are full are let go. */
+/** So many of a kind are kept before those that are as good as new are let go. */
 const keptAtLeast = 1_000
 
 /** So much in a second, and so much at once. */
@@ -44,7 +45,8 @@ class Bucket {
     return 0
   }
 
-  isFull(now: number): boolean {
+  /** A full one is as good as a new one. */
+  isAsNew(now: number): boolean {
     return this.#fullAt <= now
   }
 }
@@ -77,8 +79,8 @@ export class Pace {
     return this.#excessive
   }
 
-  isFull(now: number): boolean {
-    return [this.#commands, this.#typing, this.#refused].every((bucket) => bucket?.isFull(now) ?? true)
+  isAsNew(now: number): boolean {
+    return [this.#commands, this.#typing, this.#refused].every((bucket) => bucket?.isAsNew(now) ?? true)
   }
 
   #take(bucket: Bucket | null, now: number): number {
@@ -90,9 +92,11 @@ export class Pace {
 
 export class Rates {
   readonly #makePace: (() => Pace) | null
+  readonly #makeReads: (() => Reads) | null
   readonly #callers: Kept<UserId, Pace> | null
   readonly #messages: Kept<UserId, Bucket> | null
   readonly #sessions: Kept<string, Bucket> | null
+  readonly #readers: Kept<UserId, Reads> | null
 
   constructor(limits: Limits) {
     const commands = Rate.of(limits.commandsPerSecond, limits.commandsBurst)
@@ -105,6 +109,9 @@ export class Rates {
     this.#callers = commands || typing ? new Kept(makePace) : null
     this.#messages = messages && new Kept(() => new Bucket(messages))
     this.#sessions = sessions && new Kept(() => new Bucket(sessions))
+    const makeReads = () => new Reads(limits.readsAtOnce)
+    this.#makeReads = limits.readsAtOnce > 0 ? makeReads : null
+    this.#readers = limits.readsAtOnce > 0 ? new Kept(makeReads) : null
   }
 
   /** The pace of a new session; null where it has none. */
@@ -117,6 +124,16 @@ export class Rates {
     return this.#callers?.of(user, now) ?? null
   }
 
+  /** The reads of a new session; null where they have no limit. */
+  newReads(): Reads | null {
+    return this.#makeReads?.() ?? null
+  }
+
+  /** A user's reads over HTTP; null where they have no limit. */
+  readsOf(user: UserId, now: number): Reads | null {
+    return this.#readers?.of(user, now) ?? null
+  }
+
   /** A message of the user comes, on any of his sessions or over HTTP: 0, or by how many milliseconds it is too early. */
   message(user: UserId, now: number): number {
     return this.#messages ? this.#messages.of(user, now).take(now) : 0
@@ -124,7 +141,10 @@ export class Rates {
 
   /** How many users and networks are held in memory: those who could not have more than they have are let go. */
   get size(): number {
-    return (this.#callers?.size ?? 0) + (this.#messages?.size ?? 0) + (this.#sessions?.size ?? 0)
+    return [this.#callers, this.#messages, this.#sessions, this.#readers].reduce(
+      (sum, kept) => sum + (kept?.size ?? 0),
+      0,
+    )
   }
 
   /** A session begins, from that network: 0, or by how many milliseconds it is too early. */
@@ -140,8 +160,8 @@ export function tooFast(what: string, waitMs: number): FanfareError {
   })
 }
 
-/** One for each key. A full one is as good as a new one, so those are let go, whenever there are twice as many as were not. */
-class Kept<Key, One extends { isFull(now: number): boolean }> {
+/** One for each key. Those that are as good as new are let go, whenever there are twice as many as were not. */
+class Kept<Key, One extends { isAsNew(now: number): boolean }> {
   readonly #make: () => One
   readonly #kept = new Map<Key, One>()
   #most = keptAtLeast
@@ -165,7 +185,7 @@ class Kept<Key, One extends { isFull(now: number): boolean }> {
   }
 
   #letGo(now: number): void {
-    for (const [key, one] of this.#kept) if (one.isFull(now)) this.#kept.delete(key)
+    for (const [key, one] of this.#kept) if (one.isAsNew(now)) this.#kept.delete(key)
     this.#most = Math.max(keptAtLeast, 2 * this.#kept.size)
   }
 }

@@ -7,12 +7,13 @@ import { typingExpiryMs, typingIntervalMs } from '../protocol/typing.ts'
 import type { Admitted, LogPlace, Missed } from '../storage/storage.ts'
 import { parseArgs } from './arguments.ts'
 import { CatchUp } from './catch-up.ts'
-import { commands, execute, observed, type Responder } from './commands.ts'
+import { commands, observed, type Responder } from './commands.ts'
 import { decodeCursor } from './cursor.ts'
 import type { Engine } from './engine.ts'
 import { uuidv7 } from './ids.ts'
 import { networkOf } from './network.ts'
 import { type Pace, tooFast } from './rates.ts'
+import type { Reads } from './reads.ts'
 import type { Socket } from './socket.ts'
 import { type Admission, admissionOf, askAdmission, claimOf, Refusal } from './user-channels.ts'
 
@@ -51,6 +52,8 @@ export class Session {
   readonly origin: string | null
   /** How fast its commands may come (L3); null where there is no limit. */
   readonly pace: Pace | null
+  /** Its reads that are under way (L2); null where they have no limit. */
+  readonly #reads: Reads | null
   readonly #engine: Engine
   readonly #socket: Socket
   readonly #beganAt: number
@@ -81,6 +84,7 @@ export class Session {
     this.#beganAt = engine.clock.now()
     this.id = `session/${uuidv7(this.#beganAt)}`
     this.pace = engine.rates.newPace()
+    this.#reads = engine.rates.newReads()
     this.#cancelTimer = engine.clock.after(connectTimeoutMs, () => this.#endUnconnected())
   }
 
@@ -239,8 +243,15 @@ export class Session {
   #mergeTyping(frame: CommandFrame): void {
     const { args } = frame
     const conversation = args?.conversation as ConversationId
-    if (args?.event === 'finished' && this.typingIn.has(conversation)) {
-      this.#engine.typing.set(conversation, this.#user as UserId, 'finished', this)
+    if (args?.event === 'finished') {
+      const finish = () => {
+        if (this.typingIn.has(conversation)) {
+          this.#engine.typing.set(conversation, this.#user as UserId, 'finished', this)
+        }
+      }
+      // That he begins may be among what waits.
+      if (this.#reads?.busy) this.#reads.wait(finish)
+      else finish()
     }
     this.#responder(frame).result({})
   }
@@ -248,7 +259,7 @@ export class Session {
   #take(frame: CommandFrame): void {
     const { command, args = {} } = frame
     if (this.#state === 'connected') {
-      execute(this.#engine, { user: this.#user, backend: false, session: this }, command, args, this.#responder(frame))
+      this.#engine.do(this, this.#reads, command, args, this.#responder(frame))
     } else if (this.#state === 'connecting') {
       if (this.#early.push(frame) > earlyCommands) this.close(4429)
     } else if (this.#state === 'new' && command === 'connect') {
@@ -265,7 +276,8 @@ export class Session {
   #responder({ id, command }: CommandFrame): Responder {
     return {
       result: (result) => {
-        if (id !== undefined) this.#reply(encodeReply({ id, result }))
+        // Who has gone needs no page of history made into a frame.
+        if (id !== undefined && !this.closed) this.#reply(encodeReply({ id, result }))
       },
       error: (error) => {
         const { user, address, origin } = this

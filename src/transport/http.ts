@@ -74,7 +74,7 @@ export class HttpServer {
     const args = await readJson(request, limit)
     // Not before the whole body is here: who is logged out meanwhile must not hold a door open with half a request (U7).
     if (proof) await requireUnrevoked(this.#engine, proof)
-    this.#engine.call(caller, name, args, {
+    this.#engine.call(caller, proof, name, args, {
       result: (result) => answer(response, 200, { result }),
       error: (error) => this.#refuse(request, response, error, name, caller.user),
     })

@@ -65,13 +65,14 @@ export class PumpedSession {
 
 /** Gives a command as over HTTP, on behalf of `user`. */
 export function callAs<N extends CommandName>(
-  { engine }: Pick<TestEngine, 'engine'>,
+  { engine, clock }: Pick<TestEngine, 'engine' | 'clock'>,
   user: UserId,
   command: N,
   args: Args<N>,
 ): Promise<Result<N>> {
   return new Promise((resolve, reject) => {
-    engine.call({ user, backend: false, session: null }, command, args, {
+    const proof = { user, issuedAt: clock.now(), expiresAt: Number.POSITIVE_INFINITY }
+    engine.call({ user, backend: false, session: null }, proof, command, args, {
       result: (result) => resolve(result as Result<N>),
       error: reject,
     })

@@ -109,6 +109,7 @@ const limitFlags: Readonly<Record<keyof Limits, string>> = {
   pageLength: '--max-page-length',
   listenersPerUser: '--max-listeners-per-user',
   typingWatchesPerSession: '--max-typing-watches-per-session',
+  readsAtOnce: '--max-reads-at-once',
   commandsPerSecond: '--max-commands-per-second',
   commandsBurst: '--max-commands-burst',
   messagesPerSecond: '--max-messages-per-second',
