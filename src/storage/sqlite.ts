@@ -98,13 +98,16 @@ class StorageThread {
     return new Promise((resolve, reject) => {
       if (this.#refusal) return reject(new FanfareError('unavailable', this.#refusal))
       this.#waiting.push({ request, resolve, reject })
-      if (this.#scheduled || this.#underWay.length > 0) return
       // After all sockets of this turn were read: their commands share one commit from the first one on.
-      this.#scheduled = true
-      setImmediate(() => {
-        this.#scheduled = false
-        this.#send()
-      })
+      if (!this.#scheduled && this.#underWay.length === 0) this.#sendLater()
+    })
+  }
+
+  #sendLater(): void {
+    this.#scheduled = true
+    setImmediate(() => {
+      this.#scheduled = false
+      this.#send()
     })
   }
 
@@ -121,23 +124,27 @@ class StorageThread {
       this.#fail(answer.unusable)
       return
     }
-    const { outcomes, trouble } = answer
+    const { outcomes, long, trouble } = answer
     if (trouble === null) this.#observer.committed(outcomes.length, performance.now() - this.#sentAt)
     else this.#observer.failed(outcomes.length, trouble)
-    this.#settle(outcomes)
+    this.#settle(outcomes, long)
   }
 
-  #settle(outcomes: readonly Outcome[]): void {
+  #settle(outcomes: readonly Outcome[], long: boolean): void {
     const settled = this.#underWay
     this.#underWay = []
-    this.#send()
+    // What was put off goes first: one's commands are done in their order.
+    if (outcomes.length < settled.length) this.#waiting = [...settled.slice(outcomes.length), ...this.#waiting]
+    // Node hands over one answer after the other, and the next may be there before this one is dealt with: then no socket would get a turn.
+    if (long) this.#sendLater()
+    else this.#send()
     for (const [index, outcome] of outcomes.entries()) {
       const pending = settled[index]
       if (!pending) continue
       if ('value' in outcome) pending.resolve(outcome.value as never)
       else pending.reject(toError(outcome.failure))
     }
-    if (this.#underWay.length === 0) this.#whenIdle?.()
+    if (this.#underWay.length + this.#waiting.length === 0) this.#whenIdle?.()
   }
 
   #fail(why: string): void {

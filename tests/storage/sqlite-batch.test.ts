@@ -122,6 +122,34 @@ describe('SQLite: what a failure costs', () => {
   })
 })
 
+describe('SQLite: long pages', () => {
+  it('S6 a batch ends with the page that makes it long, what was done is stored, and nothing is left out or done twice', async () => {
+    await using bench = openBench()
+    const { room } = bench
+    bench.run(Array.from({ length: 10 }, (_, count) => say(room, `${count}`.padEnd(60_000))))
+    const read: Request = ['messages', 'list', [alice, room, 10, { after_seq: 0 }]]
+    const batch = [say(room, 'first'), read, say(room, 'second'), read, say(room, 'third'), read]
+    const lengths: number[] = []
+    for (let left: readonly Request[] = batch; left.length > 0; ) {
+      const { outcomes, long, trouble } = bench.run(left)
+      expect(trouble).toBeNull()
+      expect(codesOf(outcomes)).toEqual(outcomes.map(() => 'stored'))
+      lengths.push(outcomes.length)
+      left = left.slice(outcomes.length)
+      expect(long).toBe(left.length > 0)
+    }
+    // Two pages of 600,000 are long, one is not.
+    expect(lengths).toEqual([4, 2])
+    expect(bench.bodies().slice(10)).toEqual(['first', 'second', 'third'])
+  })
+
+  it('S6 what is written is not long, however much it is', async () => {
+    await using bench = openBench()
+    const batch = Array.from({ length: 10 }, () => say(bench.room, 'x'.repeat(200_000)))
+    expect(bench.run(batch)).toMatchObject({ long: false, outcomes: { length: 10 } })
+  })
+})
+
 describe('SQLite: the write-ahead log', () => {
   it('STORAGE a log that has grown long is moved into the database between commits, so it stays short', async () => {
     await using folder = new SqliteFolder()

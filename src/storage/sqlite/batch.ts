@@ -9,23 +9,39 @@ export type Request = readonly [noun: string, verb: string, args: readonly unkno
 export type Outcome = { readonly value: unknown } | { readonly failure: Failure }
 
 export interface BatchOutcome {
-  /** One for each request. */
+  /** One for each request; where it is long, maybe for the first of them only, and the others are yet to be done. */
   readonly outcomes: readonly Outcome[]
+  /** Whether there are so many pages in it that whoever gets it is busy with them for a while. */
+  readonly long: boolean
   /** What the operator should know: why nothing of the batch was stored. */
   readonly trouble: string | null
 }
 
+/** Pages of about so many characters are long. */
+const longPages = 1_048_576
+
+/** The verbs that give pages: nothing that writes is weighed. */
+const paging: ReadonlySet<string> = new Set(['list', 'get', 'read', 'missed', 'admit', 'admitListener'])
+
 /**
- * Runs a batch. When it returns, what succeeded is on disk, or, where the commit failed, nothing is and every operation is `unavailable`.
+ * Runs a batch, until it is long: else all pages that are asked for at once would be in memory at once, and everything behind them would
+ * wait for all of them. When it returns, what succeeded is on disk, or, where the commit failed, nothing is and every operation is `unavailable`.
  * It throws where the database can't be relied on any more (`costOf`): then nothing of the batch may be acknowledged either.
  */
 export function runBatch(db: Database, operations: Operations, batch: readonly Request[]): BatchOutcome {
   try {
     // IMMEDIATE, for only who holds no lock yet waits for another program that writes, such as one that replicates.
     db.run('BEGIN IMMEDIATE')
-    const outcomes = batch.map((request) => runOne(db, operations, request))
+    const outcomes: Outcome[] = []
+    let size = 0
+    for (const request of batch) {
+      const outcome = runOne(db, operations, request)
+      outcomes.push(outcome)
+      if (paging.has(request[1]) && 'value' in outcome) size += sizeOf(outcome.value)
+      if (size >= longPages) break
+    }
     db.run('COMMIT')
-    return { outcomes, trouble: null }
+    return { outcomes, long: size >= longPages, trouble: null }
   } catch (error) {
     try {
       db.run('ROLLBACK')
@@ -39,6 +55,7 @@ export function runBatch(db: Database, operations: Operations, batch: readonly R
     const advice = adviceFor(error) ?? 'tell the makers of fanfare'
     return {
       outcomes: batch.map(() => ({ failure: { code: 'unavailable', message, retryable: true } })),
+      long: false,
       trouble: `${reason}: nothing of what was just asked for was stored, and what was acknowledged before is kept; ${advice}, and it goes on`,
     }
   }
@@ -58,4 +75,13 @@ function runOne(db: Database, operations: Operations, [noun, verb, args]: Reques
     db.run('RELEASE operation')
     return { failure: failure(error) }
   }
+}
+
+/** About how many characters it has as JSON. */
+function sizeOf(value: unknown): number {
+  if (typeof value === 'string') return value.length
+  if (typeof value !== 'object' || value === null) return 4
+  let size = 0
+  for (const [key, one] of Object.entries(value)) size += key.length + sizeOf(one)
+  return size
 }
