@@ -20,7 +20,8 @@ const failed =
 /**
  * Opens or makes the database `file`, whose folder must exist. Rejects with `DatabaseUnusable` when it is another server's, of a
  * newer version, or can't be written; then nothing was changed. A disk that is full fails what has no room; one that fails ends the database:
- * then everything is `unavailable` until it is opened anew.
+ * then everything is `unavailable` until it is opened anew. Where its
+ * thread ends by itself the process does, by an exception that nobody catches.
  */
 export async function openSqlite(file: string, limits: StorageLimits, observer: StorageObserver): Promise<Storage> {
   const own = import.meta.url.endsWith('.ts') ? './sqlite/worker.ts' : './sqlite/worker.js'
@@ -65,10 +66,13 @@ class StorageThread {
     this.#worker = worker
     this.#observer = observer
     worker.on('message', (answer: Answer) => this.#hear(answer))
-    worker.on('error', (error) => this.#fail(`the storage thread failed, start the server again: ${String(error)}`))
+    // Nobody here can do without it, and a process that lives on would look well: it is for whoever supervises the process to start it anew.
+    worker.on('error', (cause) => {
+      throw new Error('the storage thread has ended by itself', { cause })
+    })
     this.#exit = new Promise((resolve) => {
-      worker.on('exit', () => {
-        this.#end(failed)
+      worker.on('exit', (code) => {
+        if (!this.#closing) throw new Error(`the storage thread has ended by itself, with ${code}`)
         resolve()
       })
     })
@@ -147,15 +151,12 @@ class StorageThread {
     if (this.#underWay.length + this.#waiting.length === 0) this.#whenIdle?.()
   }
 
-  #fail(why: string): void {
-    this.#observer.failed(this.#underWay.length + this.#waiting.length, why)
-    this.#end(failed)
-  }
-
   /** Nothing is taken any more, and what was not answered never will be: whether it was stored is not known. */
-  #end(refusal: string): void {
-    this.#refusal ??= refusal
-    for (const { reject } of [...this.#underWay, ...this.#waiting]) reject(new FanfareError('unavailable', refusal))
+  #fail(why: string): void {
+    const unanswered = [...this.#underWay, ...this.#waiting]
+    this.#observer.failed(unanswered.length, why)
+    this.#refusal ??= failed
+    for (const { reject } of unanswered) reject(new FanfareError('unavailable', failed))
     this.#underWay = []
     this.#waiting = []
     this.#whenIdle?.()

@@ -13,15 +13,21 @@ export interface ServerProcess extends AsyncDisposable {
   call(command: string, args: object, headers?: Record<string, string>): Promise<{ status: number; text: string }>
   /** How much memory it holds now. */
   residentBytes(): number
+  /** Resolves when it has ended, be it by itself. */
+  readonly ended: Promise<Ending>
   /** Ends it as an operator would; gives all that it printed. */
   stop(): Promise<Ending>
 }
 
-export async function startServerProcess(args: readonly string[] = []): Promise<ServerProcess> {
+/** Starts it, with what `environment` has besides the secrets. */
+export async function startServerProcess(
+  args: readonly string[] = [],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<ServerProcess> {
   const folder = temporaryFolder()
   const apiKey = 'api-key-of-a-hostile-test'
   const secret = 'token-secret-of-a-hostile-test-of-32-bytes'
-  const env = { FANFARE_API_KEY: apiKey, FANFARE_TOKEN_SECRET: secret }
+  const env = { ...environment, FANFARE_API_KEY: apiKey, FANFARE_TOKEN_SECRET: secret }
   const command = startCommand(['serve', '--port=0', '--data', folder.in('data'), ...args], { env })
   const url = (await command.line('listening on ')).replace(/^.*listening on /, '')
   return {
@@ -43,6 +49,7 @@ export async function startServerProcess(args: readonly string[] = []): Promise<
     residentBytes() {
       return 1_024 * Number(execFileSync('ps', ['-o', 'rss=', '-p', `${command.process.pid}`], { encoding: 'utf8' }))
     },
+    ended: command.ended,
     stop() {
       command.process.kill('SIGTERM')
       return command.ended
