@@ -65,13 +65,13 @@ export class PumpedSession {
 
 /** Gives a command as over HTTP, on behalf of `user`. */
 export function callAs<N extends CommandName>(
-  { engine, clock }: Pick<TestEngine, 'engine' | 'clock'>,
+  { engine }: Pick<TestEngine, 'engine'>,
   user: UserId,
   command: N,
   args: Args<N>,
 ): Promise<Result<N>> {
   return new Promise((resolve, reject) => {
-    const proof = { user, issuedAt: clock.now(), expiresAt: Number.POSITIVE_INFINITY }
+    const proof = { user, issuedAt: engine.clock.now(), expiresAt: Number.POSITIVE_INFINITY }
     engine.call({ user, backend: false, session: null }, proof, command, args, {
       result: (result) => resolve(result as Result<N>),
       error: reject,

@@ -74,10 +74,10 @@ describe('SQLite: epochs', () => {
         .all()
         .map(({ name }) => name)
     const { missed, prune } = stage.storage.events
-    await prune(stage.now, 2)
+    await prune(stage.now, stage.now, 2)
     expect(epochs()).toEqual([first, second])
     expect(await missed(bob, { epoch: first, position: 2 })).toMatchObject({ upTo: 4 })
-    await prune(stage.now, 1)
+    await prune(stage.now, stage.now, 1)
     expect(epochs()).toEqual([second])
     expect(await missed(bob, { epoch: second, position: 3 })).toMatchObject({ upTo: 4 })
   })
