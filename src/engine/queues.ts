@@ -1,9 +1,14 @@
-/** How much waits in sessions whose peers take less than they are sent (S6). */
-import type { Session } from './session.ts'
+/** How much waits for peers that take less than they are sent (S6). */
+
+/** What waits for one peer: a session's pushes and replies, or an answer over HTTP. */
+export interface Queue {
+  /** Ends it, and notes that nothing waits any more. */
+  close(code: 4409): void
+}
 
 export class Queues {
   readonly #limitBytes: number
-  readonly #behind = new Map<Session, number>()
+  readonly #behind = new Map<Queue, number>()
   #bytes = 0
 
   /** `limitBytes` is what all queues may hold together. */
@@ -11,24 +16,24 @@ export class Queues {
     this.#limitBytes = limitBytes
   }
 
-  /** Bytes that wait in all sessions that are behind. */
+  /** Bytes that wait for all peers that are behind. */
   get bytes(): number {
     return this.#bytes
   }
 
-  /** So much waits in the session's queue now. When it is too much in all, the longest queues go, and their sessions with them. */
-  note(session: Session, bytes: number): void {
-    this.#bytes += bytes - (this.#behind.get(session) ?? 0)
-    if (bytes > 0) this.#behind.set(session, bytes)
-    else this.#behind.delete(session)
+  /** So much waits in the queue now. When it is too much in all, the longest queues go, and their sessions or connections with them. */
+  note(queue: Queue, bytes: number): void {
+    this.#bytes += bytes - (this.#behind.get(queue) ?? 0)
+    if (bytes > 0) this.#behind.set(queue, bytes)
+    else this.#behind.delete(queue)
     while (this.#bytes > this.#limitBytes && this.#behind.size > 0) this.#longest().close(4409)
   }
 
-  #longest(): Session {
-    let [longest, most] = [...this.#behind][0] as [Session, number]
-    for (const [session, bytes] of this.#behind) {
+  #longest(): Queue {
+    let [longest, most] = [...this.#behind][0] as [Queue, number]
+    for (const [queue, bytes] of this.#behind) {
       if (bytes > most) {
-        longest = session
+        longest = queue
         most = bytes
       }
     }

@@ -20,8 +20,8 @@ const failed =
 /**
  * Opens or makes the database `file`, whose folder must exist. Rejects with `DatabaseUnusable` when it is another server's, of a
  * newer version, or can't be written; then nothing was changed. A disk that is full fails what has no room; one that fails ends the database:
- * then everything is `unavailable` until it is opened anew. Where its
- * thread ends by itself the process does, by an exception that nobody catches.
+ * then everything is `unavailable` until it is opened anew. Where its thread ends by itself the process does, by an exception that nobody
+ * catches.
  */
 export async function openSqlite(file: string, limits: StorageLimits, observer: StorageObserver): Promise<Storage> {
   const own = import.meta.url.endsWith('.ts') ? './sqlite/worker.ts' : './sqlite/worker.js'

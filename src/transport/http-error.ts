@@ -6,17 +6,19 @@ import { errorCodes, FanfareError } from '../protocol/codes.ts'
 /** After a refusal that names no time, a client comes back no sooner than this. */
 const retryAfterMs = 1_000
 
-/** Answers with `{"result":…}` or `{"error":…}`. */
-export function answer(response: ServerResponse, status: number, body: object): void {
-  if (response.headersSent) return
+/** Answers with `{"result":…}` or `{"error":…}`, unless it was answered already or the peer has gone. Gives how many bytes that were. */
+export function answer(response: ServerResponse, status: number, body: object): number {
+  if (response.headersSent || response.destroyed) return 0
   const text = JSON.stringify(body)
+  const bytes = Buffer.byteLength(text)
   response.writeHead(status, {
     'content-type': 'application/json; charset=utf-8',
-    'content-length': Buffer.byteLength(text),
+    'content-length': bytes,
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
   })
   response.end(text)
+  return bytes
 }
 
 /** Answers with an error; one that may be retried says when (`Retry-After`, in seconds), and a 401 what would do (RFC 9110, 15.5.2). */

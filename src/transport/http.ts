@@ -12,6 +12,7 @@ import { isUserId, type UserId } from '../protocol/ids.ts'
 import type { TrustedProxies } from './address.ts'
 import { answer, answerError, answerNothingHere } from './http-error.ts'
 import { isAllowedOrigin, pathOf, readJson, toldOrigin } from './request.ts'
+import { Untaken } from './untaken.ts'
 
 /** The application's backend may name thousands of users in one call. */
 const backendBodyBytes = 1_048_576
@@ -26,6 +27,7 @@ export class HttpServer {
   readonly #origins: readonly string[]
   readonly #proxies: TrustedProxies
   readonly #pages: Pages
+  readonly #untaken: Untaken
 
   constructor(
     engine: Engine,
@@ -39,10 +41,12 @@ export class HttpServer {
     this.#origins = origins
     this.#proxies = proxies
     this.#pages = pages
+    this.#untaken = new Untaken(engine.clock, engine.queues)
   }
 
   /** Answers one request. It never throws. */
   async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.#untaken.watch(request, response)
     const path = pathOf(request)
     const command = /^\/v2\/([a-z_]+)$/.exec(path)?.[1]
     try {
@@ -75,7 +79,7 @@ export class HttpServer {
     // Not before the whole body is here: who is logged out meanwhile must not hold a door open with half a request (U7).
     if (proof) await requireUnrevoked(this.#engine, proof)
     this.#engine.call(caller, proof, name, args, {
-      result: (result) => answer(response, 200, { result }),
+      result: (result) => this.#untaken.given(request, response, answer(response, 200, { result })),
       error: (error) => this.#refuse(request, response, error, name, caller.user),
     })
   }
