@@ -263,8 +263,8 @@ export interface EventStorage {
 
 export interface UserStorage {
   put(act: Act, changes: ProfileChanges): Promise<Written<Result<'update_user'>>>
-  /** In the order asked for. What `viewer` may not see is as if it were empty (M7); null sees all. */
-  get(viewer: UserId | null, users: readonly UserId[]): Promise<Result<'get_users'>>
+  /** In the order asked for. What `viewer` may not see is as if it were empty (M7). */
+  get(viewer: UserId, users: readonly UserId[]): Promise<Result<'get_users'>>
 }
 
 /** A channel that is made if there is none yet (U1). */

@@ -48,17 +48,17 @@ export const users: AsSteps<UserStorage> = {
     return { result: { user }, entry }
   },
 
-  *get(viewer: UserId | null, ids: readonly UserId[]): Steps<Result<'get_users'>> {
+  *get(viewer: UserId, ids: readonly UserId[]): Steps<Result<'get_users'>> {
     const named = [...new Set(ids)]
-    const conversations = viewer === null ? 0 : yield* conversationsOf(viewer)
+    const conversations = yield* conversationsOf(viewer)
     const found = yield* together(named.map((id) => profile(viewer, conversations, id)))
     const profiles = new Map(found.map((user) => [user.id, user]))
     return { users: ids.map((id) => profiles.get(id) as User) }
   },
 }
 
-function* profile(viewer: UserId | null, conversations: number, id: UserId): Steps<User> {
-  const visible = viewer === null || viewer === id || (yield* meet(viewer, conversations, id))
+function* profile(viewer: UserId, conversations: number, id: UserId): Steps<User> {
+  const visible = viewer === id || (yield* meet(viewer, conversations, id))
   return userRecord(id, visible ? yield* userRow(id) : undefined)
 }
 
