@@ -29,7 +29,7 @@ export interface Title {
 }
 
 /** Reads the rules: list items that begin with a letter and a number, `- W1 …`, or `- W6 *(planned)* …`. */
-export function readRules(spec: string): Rule[] {
+function readRules(spec: string): Rule[] {
   return [...spec.matchAll(/^- ([A-Z]\d+) (\*\(planned\)\* )?(.*)$/gm)].map(([, number, planned, text]) => ({
     number: number!,
     planned: planned !== undefined,
@@ -84,7 +84,7 @@ export function claims(title: string): string[] | null {
 }
 
 /** Says in sentences where rules and titles disagree. */
-export function disagreements(rules: readonly Rule[], titles: readonly Title[]): string[] {
+function disagreements(rules: readonly Rule[], titles: readonly Title[]): string[] {
   const problems: string[] = []
   const byNumber = new Map<string, Rule>()
   for (const rule of rules) {

@@ -8,7 +8,7 @@ const freshMs = 600_000
 /** While they can't be fetched the old ones count until then, lest a short outage there be one here. */
 const usableMs = 3_600_000
 /** They are not asked for more often, however many tokens name a key that is not among them. */
-export const cooldownMs = 5_000
+const cooldownMs = 5_000
 const fetchTimeoutMs = 5_000
 
 export class KeySet {

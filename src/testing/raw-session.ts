@@ -2,7 +2,7 @@
 import { type ClientOptions, type RawData, WebSocket } from 'ws'
 import { type ErrorBody, FanfareError } from '../protocol/codes.ts'
 import type { Args, CommandName, ConnectResult, Result } from '../protocol/commands.ts'
-import type { EventFrame, GapFrame, PushFrame, ReplyFrame, TypingFrame } from '../protocol/frames.ts'
+import type { EventFrame, PushFrame, ReplyFrame, TypingFrame } from '../protocol/frames.ts'
 import type { UserId } from '../protocol/ids.ts'
 import type { TestServer } from './start-server.ts'
 
@@ -93,11 +93,6 @@ export class RawSession {
   /** The same for pushes of typing. */
   nextTyping(matches: (typing: TypingFrame) => boolean = () => true): Promise<TypingFrame> {
     return this.#take((push): push is TypingFrame => 'event' in push && push.event === 'typing' && matches(push))
-  }
-
-  /** The same for gaps. */
-  nextGap(matches: (gap: GapFrame) => boolean = () => true): Promise<GapFrame> {
-    return this.#take((push): push is GapFrame => 'gap' in push && matches(push))
   }
 
   /**

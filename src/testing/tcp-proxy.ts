@@ -27,7 +27,7 @@ export interface Faults {
 
 export type Way = 'toServer' | 'toClient'
 
-export const noFaults: Faults = {
+const noFaults: Faults = {
   delayMs: 0,
   jitterMs: 0,
   dripBytes: Number.POSITIVE_INFINITY,
