@@ -95,6 +95,46 @@ function suite(open: () => Promise<SocketStage>): void {
     await vi.waitFor(() => expect(stage.socket.bufferedBytes).toBe(0))
   })
 
+  it('SOCKET whenDrained calls once, in a later turn, when the peer has taken what was sent before', async () => {
+    await using stage = await open()
+    const calls: string[] = []
+    stage.socket.whenDrained(() => calls.push('nothing was sent'))
+    expect(calls).toEqual([])
+    await stage.taken(0)
+    await vi.waitFor(() => expect(calls).toHaveLength(1))
+    stage.takeNothing()
+    const frame = new Frame(JSON.stringify('x'.repeat(100_000)))
+    // More than the two operating system buffers between the ends can hold.
+    const count = 300
+    for (let sent = 0; sent < count; sent++) stage.socket.send(frame)
+    stage.socket.whenDrained(() => calls.push('all was taken'))
+    await new Promise((resolve) => setImmediate(resolve))
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(calls).toHaveLength(1)
+    stage.takeAgain()
+    await stage.taken(count)
+    await vi.waitFor(() => expect(calls).toEqual(['nothing was sent', 'all was taken']))
+  })
+
+  it('SOCKET whenDrained never calls after the end, be it given before or behind it', async () => {
+    await using vanished = await open()
+    await using closed = await open()
+    const run = vi.fn()
+    vanished.takeNothing()
+    for (let sent = 0; sent < 300; sent++) vanished.socket.send(new Frame(JSON.stringify('x'.repeat(100_000))))
+    vanished.socket.whenDrained(run)
+    await new Promise((resolve) => setImmediate(resolve))
+    await vanished.vanish()
+    closed.socket.close(4403, 'session_revoked')
+    for (const stage of [vanished, closed]) {
+      await stage.ended()
+      stage.socket.whenDrained(run)
+      await stage.taken(300)
+    }
+    for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve))
+    expect(run).not.toHaveBeenCalled()
+  })
+
   it('SOCKET when the peer vanishes the session ends, and sending or closing then does nothing', async () => {
     await using stage = await open()
     stage.socket.send(new Frame('"before"'))

@@ -38,7 +38,7 @@ export class SocketPair implements Socket {
   }
 
   whenDrained(run: () => void): void {
-    this.#whenDrained.push(run)
+    if (!this.#closing && !this.#ending) this.#whenDrained.push(run)
   }
 
   get bufferedBytes(): number {
@@ -95,6 +95,7 @@ export class SocketPair implements Socket {
     if (this.#ending) return
     this.#toPeer = []
     this.#toServer = []
+    this.#whenDrained = []
     this.#ending = { code: 1006, reason: '' }
   }
 
