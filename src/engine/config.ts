@@ -74,14 +74,6 @@ export const defaultLimits: Limits = {
   sessionsBurstPerAddress: 5_000,
 }
 
-/** All rates turned off: for programs that go faster than people and prove something else, such as tests. */
-export const noRates = {
-  commandsPerSecond: 0,
-  messagesPerSecond: 0,
-  typingPerSecond: 0,
-  sessionsPerSecondPerAddress: 0,
-} satisfies Partial<Limits>
-
 /** What `--no-limits` sets: every limit turned off, for benchmarks. */
 export const noLimits: Limits = Object.fromEntries(Object.keys(defaultLimits).map((name) => [name, 0])) as never
 

@@ -3,13 +3,14 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SignJWT } from 'jose'
-import { type Config, defaultConfig, defaultLimits, type Limits, noRates } from '../engine/config.ts'
+import { type Config, defaultConfig, defaultLimits, type Limits } from '../engine/config.ts'
 import type { TokenTrust } from '../engine/tokens.ts'
 import { openLog } from '../operator/log.ts'
 import type { LogLevel } from '../operator/log-level.ts'
 import type { ErrorBody } from '../protocol/codes.ts'
 import type { CommandName, Result } from '../protocol/commands.ts'
 import { type Server, type ServerOptions, startServer as start } from '../server.ts'
+import { noRates } from './no-rates.ts'
 
 export type TestServerOptions = Partial<Omit<Config, 'limits'>> &
   Partial<
