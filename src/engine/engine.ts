@@ -95,7 +95,7 @@ export class Engine {
 
   /**
    * Begins a session on a new connection from `address`, and from a page of `origin` where it is a browser's. The transport tells it what
-   * comes, and of the connection's end.
+   * comes, and of the connection's end. It opens none while the server drains.
    */
   open(socket: Socket, address: string, origin: string | null): Session {
     const network = networkOf(address)
@@ -103,8 +103,7 @@ export class Engine {
     const session = new Session(this, socket, address, origin)
     this.sessions.add(session)
     const limit = this.config.limits.unauthenticatedPerAddress
-    if (this.#draining) session.close(4503, `${this.config.drainMs}`)
-    else if (limit > 0 && this.unconnected.of(network) > limit) session.close(4429)
+    if (limit > 0 && this.unconnected.of(network) > limit) session.close(4429)
     return session
   }
 
@@ -254,7 +253,7 @@ export class Engine {
     return new FanfareError('internal', 'the server failed to do this; the fault is in its log')
   }
 
-  /** Drains, then ends typing begun over HTTP, the broker and the storage. */
+  /** Drains, then ends the broker, the storage, and typing begun over HTTP. */
   async close(): Promise<void> {
     this.#retention.stop()
     this.fanout.stop()
