@@ -38,7 +38,8 @@ export type ErrorCode = keyof typeof errorCodes
 
 /**
  * What more there is to know of an error: `retry_after_ms` with `rate_limited` and `token_revoked`, and at times with `unavailable`; `limit`
- * with `too_large`.
+ * with `too_large`, and where a limit is passed with `conflict` or `invalid_argument`; `revision`, the present one, where another is
+ * `conflict` (M4). Of the SDK's own: `queue_limit` with `rate_limited`, and `max_frame_bytes` with `too_large`.
  */
 export type ErrorDetails = { readonly [key: string]: string | number | boolean }
 
@@ -87,7 +88,10 @@ interface CloseRow {
   readonly after: AfterClose
 }
 
-/** Every close code that the server uses, with its reason and what the client does then. */
+/**
+ * Every close code that a session is closed with, with its reason and what the client does then. Others are WebSocket's own, such as 1008
+ * for a frame in too many pieces (L1): after those it resumes.
+ */
 export const closeCodes = {
   4400: { reason: 'bad_request', after: 'stop' },
   4401: { reason: 'unauthorized', after: 'new_token' },
