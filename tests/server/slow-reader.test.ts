@@ -2,6 +2,7 @@
 import { expect, it, vi } from 'vitest'
 import type { EventFrame } from '../../src/protocol/frames.ts'
 import type { ConversationId, UserId } from '../../src/protocol/ids.ts'
+import { range } from '../chat/pumped.ts'
 import { openDoors, type Peer } from './open-doors.ts'
 
 const alice: UserId = 'user/alice'
@@ -30,12 +31,8 @@ async function sayUntil(host: Peer, conversation: ConversationId, from: number, 
   return number - 1
 }
 
-function numbers(events: readonly EventFrame[]): number[] {
+function numbersSaid(events: readonly EventFrame[]): number[] {
   return events.flatMap(({ data }) => (data.record_type === 'message' ? [Number.parseInt(data.record.body, 10)] : []))
-}
-
-function range(from: number, to: number): number[] {
-  return Array.from({ length: to - from + 1 }, (_, index) => from + index)
 }
 
 /** How much waits for a peer that takes nothing, once the buffers of the system are full. */
@@ -55,7 +52,7 @@ async function waitingFor({ socket }: Peer): Promise<number> {
 
 async function expectAll({ peer }: Peer, last: number): Promise<void> {
   await peer.command('ping')
-  expect(numbers(peer.events)).toEqual(range(1, last))
+  expect(numbersSaid(peer.events)).toEqual(range(1, last))
 }
 
 it('S6 who takes nothing is closed with 4409 at the limit, others get everything meanwhile, and a resume brings the rest', async () => {
@@ -79,13 +76,13 @@ it('S6 who takes nothing is closed with 4409 at the limit, others get everything
   await expectAll(host, last)
   slow.peer.webSocket.resume()
   expect(await slow.peer.closed).toEqual({ code: 4409, reason: 'slow_consumer' })
-  const got = numbers(slow.peer.events)
+  const got = numbersSaid(slow.peer.events)
   expect(got).toEqual(range(1, got.length))
 
   const back = await doors.connect(bob, slow.peer.events.at(-1)?.cursor)
   expect(back.greeting.resumed).toBe(true)
-  await vi.waitFor(() => expect(numbers(back.peer.events).at(-1)).toBe(last), { timeout: 10_000 })
-  expect([...got, ...numbers(back.peer.events)]).toEqual(range(1, last))
+  await vi.waitFor(() => expect(numbersSaid(back.peer.events).at(-1)).toBe(last), { timeout: 10_000 })
+  expect([...got, ...numbersSaid(back.peer.events)]).toEqual(range(1, last))
 })
 
 it('S6, T6 at half of the limit typing is dropped, record events are not, and typing comes again when there is room', async () => {
@@ -240,8 +237,8 @@ it('S6, R2 what was missed does not count: who reads it slowly gets all of it, a
   expect(back.socket.bufferedBytes).toBeLessThan(waiting + bodyBytes)
   expect(doors.engine.queues.bytes).toBe(0)
   back.peer.webSocket.resume()
-  await vi.waitFor(() => expect(numbers(back.peer.events).at(-1)).toBe(last), { timeout: 15_000 })
-  expect(numbers(back.peer.events)).toEqual(range(1, last))
+  await vi.waitFor(() => expect(numbersSaid(back.peer.events).at(-1)).toBe(last), { timeout: 15_000 })
+  expect(numbersSaid(back.peer.events)).toEqual(range(1, last))
   expect(back.session.closed).toBe(false)
 }, 60_000)
 
