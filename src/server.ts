@@ -83,7 +83,7 @@ const certificateIntervalMs = 60_000
 
 /**
  * Opens the database and listens. Rejects with `DatabaseUnusable`, with an `OperatorError` for the certificate, or with the system's error
- * of `listen` (`EADDRINUSE`, …); then nothing is left open.
+ * of `listen` (`EADDRINUSE`, …); then nothing is left open. Options that are none are for the caller to refuse.
  */
 export async function startServer(options: ServerOptions): Promise<Server> {
   const { config, log, clock = systemClock } = options
@@ -94,17 +94,11 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     maxParticipants: config.limits.participants,
     maxConversationsPerUser: config.limits.conversationsPerUser,
   }
-  const { storage, broker } = await openStorage(options, limits, observer)
-  const engine = await Engine.start({
-    config,
-    clock,
-    storage,
-    broker,
-    tokens: new Tokens(options.tokenTrust, clock, (doing, error) => observer.fault(doing, error)),
-    observer,
-  })
-
+  const tokens = new Tokens(options.tokenTrust, clock, (doing, error) => observer.fault(doing, error))
   const proxies = new TrustedProxies(options.trustedProxies)
+  const { storage, broker } = await openStorage(options, limits, observer)
+  const engine = await Engine.start({ config, clock, storage, broker, tokens, observer })
+
   const sockets = new WebSocketServer(engine, options.origins, proxies)
   const readiness = new Readiness(
     () => engine.draining,
