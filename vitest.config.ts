@@ -28,8 +28,9 @@ class LongestFirst extends BaseSequencer {
 export default defineConfig({
   test: {
     include: ['tests/**/*.test.ts'],
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
+    // Ends a test that hangs, and times none: on a machine that others use the longest take several times as long.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     // Two cores: more workers than that only make real databases and browsers wait for each other.
     maxWorkers: 2,
     sequence: { sequencer: LongestFirst },
