@@ -7,7 +7,7 @@ import { checkCertificate } from './checks/certificate.ts'
 import { checkDatabase, checkPostgres } from './checks/database.ts'
 import { type Finding, fail, ok } from './checks/finding.ts'
 import { checkFolder } from './checks/folder.ts'
-import { checkClock, checkNode } from './checks/machine.ts'
+import { checkClock, checkNode, checkWrites } from './checks/machine.ts'
 import { checkOptions } from './checks/options.ts'
 import { checkPort } from './checks/port.ts'
 import { checkSecrets } from './checks/secrets.ts'
@@ -41,6 +41,7 @@ async function findingsOf(args: readonly string[], environment: Environment): Pr
   const canEnter = !isClosed(folder)
   return [
     checkNode(),
+    checkWrites(),
     ...checkOptions(settings, environment),
     ...(databaseUrl === null ? checkFolder(folder) : []),
     ...(canEnter ? checkSecrets(folder, environment, jwksUrl) : []),

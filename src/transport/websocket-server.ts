@@ -14,6 +14,7 @@ import { beforeRelease, descriptorOf, noDescriptor, writeNow } from './descripto
 import { refuseUpgrade } from './http-error.ts'
 import { Owed } from './owed.ts'
 import { isAllowedOrigin, pathOf, toldOrigin } from './request.ts'
+import { WriteBatch } from './write-batch.ts'
 
 /** A peer that has not answered a ping by then is dropped (S5). */
 const pongTimeoutMs = 10_000
@@ -42,6 +43,7 @@ export class WebSocketServer {
     this.#engine = engine
     this.#origins = origins
     this.#proxies = proxies
+    batch ??= WriteBatch.open()
     // The types of ws lack the last three.
     const options: ServerOptions<typeof Peer> & {
       maxFragments: number
@@ -258,6 +260,21 @@ class Connection implements Socket {
     })
   }
 
+  /** Adds what is owed to those writes, if nothing waits before it. If not, `flush` is to write it. */
+  join(writes: WriteBatch): boolean {
+    const owed = this.#owed
+    if (!owed || this.#closing || !this.#isDirect || !writes.add(this.#descriptor, owed.bytes)) return false
+    this.#owed = null
+    this.#uncounted.sentBytes += owed.length
+    return true
+  }
+
+  /** Of what it added to the writes the system did not take this. */
+  takeBack(rest: Uint8Array): void {
+    this.#uncounted.sentBytes -= rest.length
+    this.#stream(rest)
+  }
+
   /** Writes what is owed, behind what waits for the peer already. */
   flush(): void {
     const owed = this.#owed
@@ -265,13 +282,29 @@ class Connection implements Socket {
     this.#owed = null
     if (this.#closing) return
     const { bytes } = owed
+    const taken = this.#isDirect ? writeNow(this.#descriptor, bytes) : 0
+    this.#uncounted.sentBytes += taken
+    if (taken === bytes.length) return
+    this.#stream(bytes.subarray(taken))
+    this.checkBehind()
+  }
+
+  /** Whether a write to the descriptor is behind nothing. */
+  get #isDirect(): boolean {
     // With thousands of sockets whatever is looked at is out of the processor's caches: the socket itself only where it must be.
     if (this.#streamed) this.#streamed = this.#tcp.writableLength > 0
-    const taken = this.#streamed ? 0 : writeNow(this.#descriptor, bytes)
-    this.#uncounted.sentBytes += taken
-    if (taken === bytes.length || !this.#tcp.writable) return
+    return !this.#streamed && this.#descriptor !== noDescriptor
+  }
+
+  /** The stream writes what the descriptor doesn't take: it waits where the peer is slow, and tells what is wrong where something is. */
+  #stream(bytes: Uint8Array): void {
+    if (!this.#tcp.writable) return
     this.#streamed = true
-    this.#tcp.write(bytes.subarray(taken))
+    this.#tcp.write(bytes)
+  }
+
+  /** Tells the session where something waits for the peer. */
+  checkBehind(): void {
     if (this.#tcp.writableLength > 0) this.#session?.fellBehind()
   }
 
@@ -291,6 +324,8 @@ const noBytes = new Uint8Array(0)
 
 let nothingOwed = Owed.nothing()
 let unflushed: Connection[] = []
+/** One for the process, as is the turn of its event loop. */
+let batch: WriteBatch | null = null
 
 /** Writes the connection's queue at the end of this turn of the event loop, when everything that belongs together has come. */
 function flushLater(connection: Connection): void {
@@ -301,5 +336,28 @@ function flushAll(): void {
   const connections = unflushed
   unflushed = []
   nothingOwed = Owed.nothing()
-  for (const connection of connections) connection.flush()
+  const alone = batch ? writeTogether(connections, batch) : connections
+  for (const connection of alone) connection.flush()
+}
+
+/** Writes for all connections whose bytes go straight to their descriptors, and gives those that still owe. */
+function writeTogether(connections: readonly Connection[], writes: WriteBatch): readonly Connection[] {
+  const alone: Connection[] = []
+  let joined: Connection[] = []
+  for (const connection of connections) {
+    if (connection.join(writes)) joined.push(connection)
+    else alone.push(connection)
+    if (writes.full) submit()
+  }
+  submit()
+  return alone
+
+  function submit(): void {
+    const writers = joined
+    joined = []
+    const unwritten = writes.submit()
+    for (const { place, rest } of unwritten) writers[place]?.takeBack(rest)
+    // One that falls behind may be the end of another, whose close frame belongs behind its rest.
+    for (const { place } of unwritten) writers[place]?.checkBehind()
+  }
 }

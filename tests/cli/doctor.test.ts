@@ -35,6 +35,9 @@ async function complaints(data: string, args: readonly string[] = [], env = {}):
   return (await diagnose(data, args, env)).lines.filter((line) => !line.startsWith('ok '))
 }
 
+/** By the machine. */
+const writes = expect.stringMatching(/^ok {4}writes: (to many sockets in one|one) system call/)
+
 /** A data folder that a server has used and left. */
 async function usedFolder(data: string): Promise<void> {
   await using server = await startServer(data)
@@ -48,6 +51,7 @@ describe('all is well', () => {
     const { lines } = await diagnose(folder.in('data'))
     expect(lines).toEqual([
       `ok    node: ${process.versions.node}, with SQLite ${process.versions.sqlite}`,
+      writes,
       'ok    options: they are right',
       `ok    data: ${folder.in('data')} is not there yet, and will be made`,
       'ok    disk: no network file system that is known here',
@@ -61,6 +65,16 @@ describe('all is well', () => {
     ])
     expect(readdirSync(folder.path)).toEqual([])
   })
+
+  test.runIf(process.platform === 'linux')(
+    'CLI doctor tells where deliveries cost more than they need to',
+    async () => {
+      using folder = temporaryFolder()
+      expect(await complaints(folder.in('data'), [], { NODE_OPTIONS: '--no-experimental-ffi' })).toEqual([
+        'warn  writes: one system call for each socket, which about doubles what a message to many costs; use Node 26 or later, and let it call io_submit (seccomp filters, fs.aio-max-nr)',
+      ])
+    },
+  )
 
   test('CLI doctor warns of a variable that nothing reads, and never tells what is in it', async () => {
     using folder = temporaryFolder()
@@ -89,6 +103,7 @@ describe('all is well', () => {
     const { lines } = await diagnose(data, [`--port=${server.port}`])
     expect(lines).toEqual([
       expect.stringContaining('node: '),
+      writes,
       'ok    options: they are right',
       `ok    data: ${data}`,
       'ok    disk: no network file system that is known here',

@@ -16,9 +16,11 @@ import { startEngine } from '../../src/testing/start-engine.ts'
 import { TrustedProxies } from '../../src/transport/address.ts'
 import { descriptorOf } from '../../src/transport/descriptor.ts'
 import { WebSocketServer } from '../../src/transport/websocket-server.ts'
+import { WriteBatch } from '../../src/transport/write-batch.ts'
 
 socketContract('a pair in memory', openPair)
-socketContract('a WebSocket', openWebSocket)
+socketContract('a WebSocket', () => openWebSocket())
+socketContract('a WebSocket, where each write is a call of its own', openAlone)
 
 it('W1 nothing follows the answer to a peer’s close frame, also where it waits for a peer that is far behind', async () => {
   await using stage = await openWebSocket()
@@ -49,6 +51,91 @@ it('U2 nothing goes to who has got the descriptor of a connection that was destr
   expect(files.descriptors).toContain(descriptor)
   await turn(() => {})
   expect(fstatSync(descriptor).size).toBe(0)
+})
+
+it('SOCKET what goes to several sockets in one turn goes in one call, and to none by a write of its own', async ({
+  skip,
+}) => {
+  if (!WriteBatch.open()) return skip('SKIPPED: this system or this Node has no writes in one system call')
+  const opening = Array.from({ length: 5 }, () => openWebSocket())
+  await using stages = new AsyncDisposableStack()
+  const opened = await Promise.all(opening)
+  for (const stage of opened) stages.use(stage)
+  const submit = vi.spyOn(WriteBatch.prototype, 'submit')
+  const streamed = opened.map(({ tcp }) => tcp.bytesWritten)
+  for (const { socket } of opened) socket.send(new Frame('"each"'))
+  await turn(() => {})
+  expect(submit).toHaveBeenCalledTimes(1)
+  // Four of these leave no room in the memory of one call.
+  const own = opened.map((_, index) => new Frame(JSON.stringify(`${index}`.repeat(250_000))))
+  for (const [index, { socket }] of opened.entries()) socket.send(own[index]!)
+  await turn(() => {})
+  expect(submit).toHaveBeenCalledTimes(3)
+  submit.mockRestore()
+  for (const [index, { taken }] of opened.entries()) expect(await taken(2)).toEqual(['"each"', own[index]?.text])
+  expect(opened.map(({ tcp }) => tcp.bytesWritten)).toEqual(streamed)
+})
+
+it('W1 nothing follows the answer to a close frame that came in the same turn', async () => {
+  await using stage = await openWebSocket()
+  const { socket, session, peer, transport } = stage
+  session.receive = () => socket.send(new Frame('"late"'))
+  const before = transport.traffic.sentBytes
+  peer.send('"anything"')
+  peer.close(1000)
+  await stage.ended()
+  await turn(() => {})
+  // A head of two bytes, and the code.
+  expect(transport.traffic.sentBytes - before).toBe(4)
+})
+
+it('S6 one that falls behind may end another in the same turn, whose close comes behind what it was owed', async ({
+  skip,
+}) => {
+  if (!WriteBatch.open()) return skip('SKIPPED: this system or this Node has no writes in one system call')
+  const frame = new Frame(JSON.stringify('x'.repeat(400_000)))
+  const submit = vi.spyOn(WriteBatch.prototype, 'submit')
+  let seen = false
+  // Both must be behind at the same write, which is the system's to say.
+  for (let attempt = 0; !seen && attempt < 20; attempt++) {
+    await using one = await openWebSocket()
+    await using other = await openWebSocket()
+    one.session.fellBehind = () => other.session.close(4409)
+    other.session.fellBehind = () => one.session.close(4409)
+    for (const { peer } of [one, other]) peer.pause()
+    let sent = 0
+    while (!one.session.closed && !other.session.closed) {
+      for (const { socket } of [one, other]) socket.send(frame)
+      sent++
+      await turn(() => {})
+    }
+    seen = submit.mock.results.some(({ value }) => value.length === 2)
+    for (const { peer } of [one, other]) peer.resume()
+    const [ended, alive] = one.session.closed ? [one, other] : [other, one]
+    expect(await ended.ended()).toEqual({ code: 4409, reason: 'slow_consumer' })
+    expect(await ended.taken(sent)).toEqual(Array(sent).fill(frame.text))
+    if (!alive.session.closed) expect(await alive.taken(sent)).toHaveLength(sent)
+  }
+  submit.mockRestore()
+  expect(seen).toBe(true)
+})
+
+it('OPERATOR of what a slow peer takes late each byte is counted once', async () => {
+  await using stage = await openWebSocket()
+  const { socket, peer, transport, tcp } = stage
+  peer.pause()
+  const frame = new Frame(JSON.stringify('x'.repeat(400_000)))
+  const before = transport.traffic.sentBytes
+  let sent = 0
+  while (await turn(() => tcp.writableLength === 0)) {
+    socket.send(frame)
+    sent++
+  }
+  peer.resume()
+  await stage.taken(sent)
+  await vi.waitFor(() => expect(tcp.writableLength).toBe(0))
+  // Of its length WebSocket tells in 8 bytes, behind 2 others.
+  expect(transport.traffic.sentBytes - before).toBe(sent * (400_002 + 10))
 })
 
 it('S5 what is sent goes behind a ping and a pong that wait for the peer', async () => {
@@ -130,10 +217,20 @@ async function openPair(): Promise<SocketStage> {
 interface WebSocketStage extends SocketStage {
   readonly peer: WebSocket
   readonly tcp: TcpSocket
+  readonly transport: WebSocketServer
   readonly clock: FakeClock
 }
 
-async function openWebSocket(): Promise<WebSocketStage> {
+/** As on a system that takes no writes together. */
+async function openAlone(): Promise<WebSocketStage> {
+  vi.resetModules()
+  const { WriteBatch } = await import('../../src/transport/write-batch.ts')
+  vi.spyOn(WriteBatch, 'open').mockReturnValue(null)
+  const { WebSocketServer } = await import('../../src/transport/websocket-server.ts')
+  return openWebSocket(WebSocketServer)
+}
+
+async function openWebSocket(Server = WebSocketServer): Promise<WebSocketStage> {
   // The suite fills queues further than a session would let it.
   const started = await startEngine({ queueBytes: Number.POSITIVE_INFINITY })
   const { engine } = started
@@ -141,7 +238,7 @@ async function openWebSocket(): Promise<WebSocketStage> {
   const sessions: Session[] = []
   const { open } = engine
   engine.open = (socket, ...from) => keep(sessions, open.call(engine, keep(sockets, socket), ...from))
-  const transport = new WebSocketServer(engine, [], new TrustedProxies([]))
+  const transport = new Server(engine, [], new TrustedProxies([]))
   const connections: TcpSocket[] = []
   const http = createServer().on('upgrade', (request, tcp, head) => transport.upgrade(request, tcp, head))
   http.on('connection', (tcp) => connections.push(tcp))
@@ -158,6 +255,7 @@ async function openWebSocket(): Promise<WebSocketStage> {
   const session = sessions[0] as Session
   return {
     peer,
+    transport,
     clock: started.clock,
     tcp: connections[0] as TcpSocket,
     socket: sockets[0] as Socket,

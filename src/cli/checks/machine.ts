@@ -2,6 +2,7 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { oldestSqlite } from '../../storage/sqlite/database.ts'
+import { WriteBatch } from '../../transport/write-batch.ts'
 import { type Finding, fail, ok, warn } from './finding.ts'
 
 /** When this version was made: a clock that shows less is wrong. */
@@ -16,6 +17,14 @@ export function checkNode(): Finding {
   return isBelow(sqlite, oldestSqlite)
     ? fail('node', found, `that SQLite can corrupt a database: use a Node with ${oldestSqlite.join('.')} or later`)
     : ok('node', found)
+}
+
+/** Without it all works too, and `docs/capacity.md` says what it costs. */
+export function checkWrites(): Finding {
+  if (WriteBatch.open()) return ok('writes', 'to many sockets in one system call')
+  const found = 'one system call for each socket, which about doubles what a message to many costs'
+  if (process.platform !== 'linux') return ok('writes', found)
+  return warn('writes', found, 'use Node 26 or later, and let it call io_submit (seccomp filters, fs.aio-max-nr)')
 }
 
 function isBelow(version: string, least: readonly number[]): boolean {
