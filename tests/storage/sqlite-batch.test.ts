@@ -1,5 +1,5 @@
 /** What a failure within a batch costs: never an acknowledgement that is not true. */
-import { statSync } from 'node:fs'
+import { existsSync, readdirSync, readlinkSync, statSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, it } from 'vitest'
 import { uuidv7 } from '../../src/engine/ids.ts'
@@ -60,6 +60,15 @@ function say(room: ConversationId, body: string): Request {
 const codesOf = (outcomes: readonly Outcome[]) =>
   outcomes.map((outcome) => ('failure' in outcome ? outcome.failure.code : 'stored'))
 
+/** What an open file is; empty where it has been closed since. */
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return ''
+  }
+}
+
 /** As SQLite says it when it can't read a page. */
 const readFailure = Object.assign(new Error('disk I/O error'), { errcode: 266 })
 
@@ -105,6 +114,56 @@ describe('SQLite: what a failure costs', () => {
     const batch: Request[] = [say(room, 'first'), ['readMarkers', 'unread', [alice]], say(room, 'third')]
     expect(codesOf(bench.run(batch).outcomes)).toEqual(['stored', 'fault', 'stored'])
     expect(bench.bodies()).toEqual(['first', 'third'])
+  })
+
+  it('STORAGE a fault in the midst of a deletion, of which no copy is kept to undo it, costs all that share its commit', async () => {
+    await using bench = openBench()
+    const { db, room } = bench
+    bench.run([say(room, 'before')])
+    const { messages } = bench.operations
+    const deletion = messages.delete
+    messages.delete = (...args) => {
+      deletion(...args)
+      throw new Error('in the midst')
+    }
+    const { messages: before } = messages.list(alice, room, 1, {})
+    const { outcomes, trouble } = bench.run([say(room, 'first'), ['messages', 'delete', [act, before[0]?.id]]])
+    expect(codesOf(outcomes)).toEqual(['unavailable', 'unavailable'])
+    expect(trouble).toMatch(/^in the midst: nothing of what was just asked for was stored/)
+    expect(db.scrubbed).toBe(false)
+    expect(bench.bodies()).toEqual(['before'])
+  })
+
+  it('STORAGE a deletion that is refused costs itself alone', async () => {
+    await using bench = openBench()
+    const { room } = bench
+    const unknown = `message/${uuidv7(act.at)}`
+    const batch: Request[] = [
+      say(room, 'first'),
+      ['messages', 'delete', [act, unknown]],
+      ['conversations', 'delete', [{ ...act, actor: bob }, room]],
+      say(room, 'second'),
+    ]
+    expect(codesOf(bench.run(batch).outcomes)).toEqual(['stored', 'not_found', 'forbidden', 'stored'])
+    expect(bench.bodies()).toEqual(['first', 'second'])
+  })
+
+  it.runIf(existsSync('/proc/self/fd'))('STORAGE what undoing an operation needs is in no file', async () => {
+    await using bench = openBench()
+    const { db, room } = bench
+    const open = () => readdirSync('/proc/self/fd').map((fd) => linkOf(`/proc/self/fd/${fd}`))
+    let during: string[] = []
+    bench.operations.readMarkers.unread = () => {
+      // More pages than SQLite keeps in memory otherwise, of rows that are there already.
+      db.run(`UPDATE message SET body = body || '!'`)
+      during = open()
+      throw new Error('undo it')
+    }
+    bench.run(Array.from({ length: 100 }, () => say(room, 'x'.repeat(3_000))))
+    const before = open()
+    expect(codesOf(bench.run([['readMarkers', 'unread', [alice]]]).outcomes)).toEqual(['fault'])
+    expect(during.filter((file) => !before.includes(file))).toEqual([])
+    expect(bench.bodies()).toEqual(Array(100).fill('x'.repeat(3_000)))
   })
 
   it('STORAGE while another program has the database locked all is refused together, and then it goes on', async () => {
@@ -161,5 +220,15 @@ describe('SQLite: the write-ahead log', () => {
     }
     expect(statSync(folder.file).size).toBeGreaterThan(60 * megabyte)
     expect(statSync(`${folder.file}-wal`).size).toBeLessThan(50 * megabyte)
+  })
+
+  it('STORAGE where little comes at once it is moved soon, a little at a time', async () => {
+    await using folder = new SqliteFolder()
+    const stage = await folder.stage()
+    const room = await stage.conversation(alice, [bob])
+    const megabyte = 2 ** 20
+    for (let count = 0; count < 200; count++) await stage.message(alice, room, 'x'.repeat(50_000))
+    expect(statSync(folder.file).size).toBeGreaterThan(7 * megabyte)
+    expect(statSync(`${folder.file}-wal`).size).toBeLessThan(4 * megabyte)
   })
 })

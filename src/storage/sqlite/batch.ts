@@ -1,4 +1,6 @@
 /** One batch: one transaction, in which each operation stands behind its own savepoint, and one fsync. */
+
+import { FanfareError } from '../../protocol/codes.ts'
 import { adviceFor, costOf } from './costs.ts'
 import type { Database } from './database.ts'
 import { type Failure, failure, type Operations } from './operations.ts'
@@ -22,6 +24,12 @@ const longPages = 1_048_576
 
 /** The verbs that give pages: nothing that writes is weighed. */
 const paging: ReadonlySet<string> = new Set(['list', 'get', 'read', 'missed', 'admit', 'admitListener'])
+
+/**
+ * The verbs that may change a database from end to end, and refuse only before they change anything. A savepoint would keep all pages of before
+ * in memory; without one, a fault in the midst of such an operation costs the batch.
+ */
+const sweeping: ReadonlySet<string> = new Set(['delete'])
 
 /**
  * Runs a batch, until it is long: else all pages that are asked for at once would be in memory at once, and everything behind them would
@@ -64,15 +72,18 @@ export function runBatch(db: Database, operations: Operations, batch: readonly R
 /** Runs one operation. It throws where the whole batch has failed with it: SQLite may have rolled all of it back already. */
 function runOne(db: Database, operations: Operations, [noun, verb, args]: Request): Outcome {
   const nouns = operations as unknown as Record<string, Record<string, (...args: readonly unknown[]) => unknown>>
-  db.run('SAVEPOINT operation')
+  const undoable = !sweeping.has(verb)
+  if (undoable) db.run('SAVEPOINT operation')
   try {
     const value = nouns[noun]?.[verb]?.(...args)
-    db.run('RELEASE operation')
+    if (undoable) db.run('RELEASE operation')
     return { value }
   } catch (error) {
-    if (costOf(error) !== 'operation') throw error
-    db.run('ROLLBACK TO operation')
-    db.run('RELEASE operation')
+    if (costOf(error) !== 'operation' || !(undoable || error instanceof FanfareError)) throw error
+    if (undoable) {
+      db.run('ROLLBACK TO operation')
+      db.run('RELEASE operation')
+    }
     return { failure: failure(error) }
   }
 }

@@ -11,8 +11,13 @@ import { migrations, ownerOf, versionOf } from './schema.ts'
 export const oldestSqlite = [3, 51, 3]
 /** How long a statement waits for another process that has the database locked. */
 const busyTimeoutMs = 5_000
-/** A write-ahead log of so many pages (of 4 KiB) is emptied into the database when there is time. */
-const longLogPages = 4_000
+/**
+ * A write-ahead log of so many pages (of 4 KiB) is emptied into the database. What comes meanwhile waits: a moment, where little comes and it is
+ * done often. Where much comes it is done seldom, for the same pages are written again and again, and each time costs two fsyncs.
+ */
+const longLogPages = { quiet: 500, busy: 4_000 }
+/** Where so many operations share a batch, more come than could be done one by one. */
+const busyBatch = 16
 
 /** What a checkpoint says: whether something was in its way, and the pages in the log, of which so many are in the database. */
 interface Checkpoint {
@@ -43,6 +48,7 @@ export class Database {
         PRAGMA synchronous = FULL;   -- an acknowledged commit survives a power cut; WAL's usual NORMAL may lose it
         PRAGMA secure_delete = ON;   -- scrubbed content is overwritten, not just unlinked
         PRAGMA cache_size = -65536;
+        PRAGMA temp_store = MEMORY;  -- what undoing an operation needs: in a file it would cost a write for each page
         PRAGMA wal_autocheckpoint = 0;  -- see checkpointIfLong
       `)
       requireSqlite(this.#sqlite)
@@ -105,11 +111,13 @@ export class Database {
 
   /**
    * Moves a log that has grown long into the database, as far as no reader is in the way. SQLite's own checkpoint would come within a
-   * commit, so that those who wait for it waited longer, and would say nothing of a disk that fails. Throws where the disk fails.
+   * commit, so that those who wait for it waited longer, and would say nothing of a disk that fails. `operations` is how many shared the last
+   * commit. Throws where the disk fails.
    */
-  checkpointIfLong(): void {
+  checkpointIfLong(operations: number): void {
     const { log, checkpointed } = this.get<Checkpoint>('PRAGMA wal_checkpoint(NOOP)') as Checkpoint
-    if (log - checkpointed >= longLogPages) this.#checkpoint('PASSIVE')
+    const long = operations < busyBatch ? longLogPages.quiet : longLogPages.busy
+    if (log - checkpointed >= long) this.#checkpoint('PASSIVE')
   }
 
   close(): void {

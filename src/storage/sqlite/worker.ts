@@ -93,7 +93,7 @@ function serve(db: Database): void {
         db.scrubbed = false
         scrubSoon()
       }
-      db.checkpointIfLong()
+      db.checkpointIfLong(batch.length)
     })
   })
 
