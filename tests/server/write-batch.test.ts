@@ -1,6 +1,6 @@
 /** Writes in one system call, to real sockets: each gets its bytes, and whatever was not taken is given back. */
 import { once } from 'node:events'
-import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -219,24 +219,36 @@ describe('where there can be no batch', () => {
     ).toBe(null)
   })
 
-  it('SOCKET there is none where the system refuses one of the calls', ({ skip }) => {
+  it('SOCKET there is none where the system refuses one of the calls, or does them for no socket, and no descriptor is left open', ({
+    skip,
+  }) => {
     openBatch(skip)
     const ffi = process.getBuiltinModule('node:ffi')
-    for (const refused of [0, 1, 2]) {
+    const descriptors = () => readdirSync('/proc/self/fd').length
+    /** A batch that is opened where `answer` may give something else than the system does, and how many calls that took. */
+    const open = (answer: (call: number, ask: () => bigint) => bigint) => {
       let calls = 0
       const dlopen = (...args: Parameters<typeof ffi.dlopen>) => {
         const { syscall } = ffi.dlopen(...args).functions
-        return { functions: { syscall: (...given: unknown[]) => (calls++ === refused ? -1n : syscall!(...given)) } }
+        return { functions: { syscall: (...given: unknown[]) => answer(++calls, () => syscall!(...given)) } }
       }
-      expect(
-        having(
-          'getBuiltinModule',
-          () => ({ ...ffi, dlopen }),
-          () => WriteBatch.open(),
-        ),
-      ).toBe(null)
-      expect(calls).toBe(refused + 1)
+      const before = descriptors()
+      const batch = having(
+        'getBuiltinModule',
+        () => ({ ...ffi, dlopen }),
+        () => WriteBatch.open(),
+      )
+      expect(descriptors()).toBe(before)
+      return { batch, calls }
     }
+    expect(open((_, ask) => ask())).toMatchObject({ batch: expect.any(WriteBatch), calls: 5 })
+    for (const refused of [1, 2, 3]) {
+      expect(open((call, ask) => (call === refused ? -1n : ask()))).toEqual({ batch: null, calls: refused })
+    }
+    // It is not submitted, so nothing is asked about it.
+    expect(open((call, ask) => (call === 4 ? -1n : ask()))).toEqual({ batch: null, calls: 4 })
+    // A signal comes while it waits.
+    expect(open((call, ask) => (call === 5 ? -4n : ask()))).toMatchObject({ batch: expect.any(WriteBatch), calls: 6 })
   })
 
   it('SOCKET Node’s warning of what may change is not shown, and others still are', () => {

@@ -15,7 +15,7 @@ const busyTimeoutMs = 5_000
  * A write-ahead log of so many pages (of 4 KiB) is emptied into the database. What comes meanwhile waits: a moment, where little comes and it is
  * done often. Where much comes it is done seldom, for the same pages are written again and again, and each time costs two fsyncs.
  */
-const longLogPages = { quiet: 500, busy: 4_000 }
+const longLogPages = { quiet: 1_000, busy: 4_000 }
 /** Where so many operations share a batch, more come than could be done one by one. */
 const busyBatch = 16
 
