@@ -35,7 +35,7 @@ export function report(results: readonly Result[]): string {
   return `${blocks.filter(Boolean).join('\n\n')}\n`
 }
 
-/** All targets in one table. */
+/** All targets in one table. They may be of several days, and so of several machines: each section says which. */
 function summaryOf(results: readonly Result[]): string {
   const rows = results.flatMap((result) =>
     result.targets.map((target) => [
@@ -44,9 +44,10 @@ function summaryOf(results: readonly Result[]): string {
       target.limit,
       target.measured,
       judgement(target, result.scale),
+      result.at.slice(0, 10),
     ]),
   )
-  return rows.length === 0 ? '' : markdown(['', 'target', 'limit', 'measured', ''], rows)
+  return rows.length === 0 ? '' : markdown(['', 'target', 'limit', 'measured', '', 'on'], rows)
 }
 
 function sectionOf(result: Result): string[] {

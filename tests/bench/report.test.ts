@@ -20,9 +20,9 @@ const result: Result = {
 test('BENCH a target that was missed stands in the results as not reached, one that was just met as reached', () => {
   const targets = [atMost('slow', 2, 1, String), atMost('quick', 1, 1, String), atLeast('many', 3, 3, String)]
   const lines = report([{ ...result, targets }]).split('\n')
-  expect(lines).toContain('| Speed | slow | ≤ 1 | 2 | **not reached** |')
-  expect(lines).toContain('| Speed | quick | ≤ 1 | 1 | reached |')
-  expect(lines).toContain('| Speed | many | ≥ 3 | 3 | reached |')
+  expect(lines).toContain('| Speed | slow | ≤ 1 | 2 | **not reached** | 2026-01-02 |')
+  expect(lines).toContain('| Speed | quick | ≤ 1 | 1 | reached | 2026-01-02 |')
+  expect(lines).toContain('| Speed | many | ≥ 3 | 3 | reached | 2026-01-02 |')
 })
 
 test('BENCH what could not be measured reaches no target', () => {
