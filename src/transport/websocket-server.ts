@@ -43,7 +43,7 @@ export class WebSocketServer {
     this.#engine = engine
     this.#origins = origins
     this.#proxies = proxies
-    batch ??= WriteBatch.open()
+    if (batch === undefined) batch = WriteBatch.open()
     // The types of ws lack the last three.
     const options: ServerOptions<typeof Peer> & {
       maxFragments: number
@@ -324,8 +324,8 @@ const noBytes = new Uint8Array(0)
 
 let nothingOwed = Owed.nothing()
 let unflushed: Connection[] = []
-/** One for the process, as is the turn of its event loop. */
-let batch: WriteBatch | null = null
+/** One for the process, as is the turn of its event loop; undefined before the first server, null where there can be none. */
+let batch: WriteBatch | null | undefined
 
 /** Writes the connection's queue at the end of this turn of the event loop, when everything that belongs together has come. */
 function flushLater(connection: Connection): void {

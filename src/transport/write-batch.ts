@@ -3,19 +3,19 @@
  * way into the system, and Node's way there, are paid once for all of them (docs/adr/0012).
  */
 
-import { closeSync } from 'node:fs'
-
 /** By number: the C library has no functions for most of these calls. */
 const callsOf: { readonly [architecture: string]: Calls } = {
-  x64: { setup: 206n, getEvents: 208n, submit: 209n, socketPair: 53n },
-  arm64: { setup: 0n, getEvents: 4n, submit: 2n, socketPair: 199n },
+  x64: { setup: 206n, destroy: 207n, getEvents: 208n, submit: 209n, socketPair: 53n, close: 3n },
+  arm64: { setup: 0n, destroy: 1n, getEvents: 4n, submit: 2n, socketPair: 199n, close: 57n },
 }
 
 interface Calls {
   readonly setup: bigint
+  readonly destroy: bigint
   readonly getEvents: bigint
   readonly submit: bigint
   readonly socketPair: bigint
+  readonly close: bigint
 }
 
 const unixFamily = 1n
@@ -87,7 +87,10 @@ export class WriteBatch {
     }
     const made = systemCall(calls.setup, BigInt(mostWrites), this.#address + BigInt(memory.context), 0n, 0n, 0n)
     this.#context = new BigUint64Array(this.#memory, memory.context, 1)[0] ?? 0n
-    if (made !== 0n || !this.#works()) throw new Error('no writes by io_submit')
+    if (made !== 0n) throw new Error('no asynchronous I/O here')
+    if (this.#works()) return
+    this.#systemCall(calls.destroy, this.#context, 0n, 0n, 0n, 0n)
+    throw new Error('no writes to sockets by io_submit')
   }
 
   /** Tries it: a filter of system calls may let through some of these only, and a system may do for files what it doesn't for sockets. */
@@ -98,13 +101,12 @@ export class WriteBatch {
     const [one, other] = this.#events.slice(0, 2) as unknown as [number, number]
     this.add(one, new Uint8Array(1))
     const unwritten = this.submit()
-    closeSync(one)
-    closeSync(other)
+    for (const end of [one, other]) this.#systemCall(this.#calls.close, BigInt(end), 0n, 0n, 0n, 0n)
     return unwritten.length === 0
   }
 
   /**
-   * Null where there is no such thing: on other systems than Linux, with a Node that has no `node:ffi` (before 26) or must not use it, and
+   * Null where there is no such thing: on other systems than Linux, with a Node that has no `node:ffi` (26.10 has it) or must not use it, and
    * where the system refuses it. Then each write is a call of its own.
    */
   static open(): WriteBatch | null {

@@ -71,7 +71,7 @@ describe('all is well', () => {
     async () => {
       using folder = temporaryFolder()
       expect(await complaints(folder.in('data'), [], { NODE_OPTIONS: '--no-experimental-ffi' })).toEqual([
-        'warn  writes: one system call for each socket, which about doubles what a message to many costs; use Node 26 or later, and let it call io_submit (seccomp filters, fs.aio-max-nr)',
+        'warn  writes: one system call for each socket, which about doubles what a message to many costs; use Node 26.10 or later with its node:ffi, and let it call io_submit (seccomp filters, fs.aio-max-nr)',
       ])
     },
   )

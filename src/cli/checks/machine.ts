@@ -24,7 +24,11 @@ export function checkWrites(): Finding {
   if (WriteBatch.open()) return ok('writes', 'to many sockets in one system call')
   const found = 'one system call for each socket, which about doubles what a message to many costs'
   if (process.platform !== 'linux') return ok('writes', found)
-  return warn('writes', found, 'use Node 26 or later, and let it call io_submit (seccomp filters, fs.aio-max-nr)')
+  return warn(
+    'writes',
+    found,
+    'use Node 26.10 or later with its node:ffi, and let it call io_submit (seccomp filters, fs.aio-max-nr)',
+  )
 }
 
 function isBelow(version: string, least: readonly number[]): boolean {

@@ -1,4 +1,4 @@
-/** One batch: one transaction, in which each operation stands behind its own savepoint, and one fsync. */
+/** One batch: one transaction, in which each operation can be undone by itself, and one fsync. */
 
 import { FanfareError } from '../../protocol/codes.ts'
 import { adviceFor, costOf } from './costs.ts'
@@ -26,10 +26,13 @@ const longPages = 1_048_576
 const paging: ReadonlySet<string> = new Set(['list', 'get', 'read', 'missed', 'admit', 'admitListener'])
 
 /**
- * The verbs that may change a database from end to end, and refuse only before they change anything. A savepoint would keep all pages of before
- * in memory; without one, a fault in the midst of such an operation costs the batch.
+ * The verbs that may take away a great deal, and refuse only before they change anything. They stand behind no savepoint, which would keep all
+ * pages of before in memory.
  */
-const sweeping: ReadonlySet<string> = new Set(['delete'])
+const sweeping: ReadonlySet<string> = new Set(['delete', 'prune'])
+
+/** An operation behind no savepoint has failed in its midst: a fault of our own. */
+class HalfDone extends Error {}
 
 /**
  * Runs a batch, until it is long: else all pages that are asked for at once would be in memory at once, and everything behind them would
@@ -37,13 +40,22 @@ const sweeping: ReadonlySet<string> = new Set(['delete'])
  * It throws where the database can't be relied on any more (`costOf`): then nothing of the batch may be acknowledged either.
  */
 export function runBatch(db: Database, operations: Operations, batch: readonly Request[]): BatchOutcome {
+  return run(db, operations, batch, sweeping)
+}
+
+function run(
+  db: Database,
+  operations: Operations,
+  batch: readonly Request[],
+  unprotected: ReadonlySet<string>,
+): BatchOutcome {
   try {
     // IMMEDIATE, for only who holds no lock yet waits for another program that writes, such as one that replicates.
     db.run('BEGIN IMMEDIATE')
     const outcomes: Outcome[] = []
     let size = 0
     for (const request of batch) {
-      const outcome = runOne(db, operations, request)
+      const outcome = runOne(db, operations, request, unprotected.has(request[1]))
       outcomes.push(outcome)
       if (paging.has(request[1]) && 'value' in outcome) size += sizeOf(outcome.value)
       if (size >= longPages) break
@@ -57,6 +69,8 @@ export function runBatch(db: Database, operations: Operations, batch: readonly R
       // SQLite has rolled back by itself.
     }
     db.scrubbed = false
+    // The rest had nothing to do with it: once more, with a savepoint for each.
+    if (error instanceof HalfDone) return run(db, operations, batch, new Set())
     if (costOf(error) === 'database') throw error
     const reason = error instanceof Error ? error.message : String(error)
     const message = `nothing was stored: ${reason}`
@@ -69,20 +83,24 @@ export function runBatch(db: Database, operations: Operations, batch: readonly R
   }
 }
 
-/** Runs one operation. It throws where the whole batch has failed with it: SQLite may have rolled all of it back already. */
-function runOne(db: Database, operations: Operations, [noun, verb, args]: Request): Outcome {
+/**
+ * Runs one operation. It throws where the whole batch has failed with it: SQLite may have rolled all of it back already, or it is half done
+ * and `unprotected`.
+ */
+function runOne(db: Database, operations: Operations, [noun, verb, args]: Request, unprotected: boolean): Outcome {
   const nouns = operations as unknown as Record<string, Record<string, (...args: readonly unknown[]) => unknown>>
-  const undoable = !sweeping.has(verb)
-  if (undoable) db.run('SAVEPOINT operation')
+  if (!unprotected) db.run('SAVEPOINT operation')
   try {
     const value = nouns[noun]?.[verb]?.(...args)
-    if (undoable) db.run('RELEASE operation')
+    if (!unprotected) db.run('RELEASE operation')
     return { value }
   } catch (error) {
-    if (costOf(error) !== 'operation' || !(undoable || error instanceof FanfareError)) throw error
-    if (undoable) {
+    if (costOf(error) !== 'operation') throw error
+    if (!unprotected) {
       db.run('ROLLBACK TO operation')
       db.run('RELEASE operation')
+    } else if (!(error instanceof FanfareError)) {
+      throw new HalfDone()
     }
     return { failure: failure(error) }
   }

@@ -111,8 +111,8 @@ export class Database {
 
   /**
    * Moves a log that has grown long into the database, as far as no reader is in the way. SQLite's own checkpoint would come within a
-   * commit, so that those who wait for it waited longer, and would say nothing of a disk that fails. `operations` is how many shared the last
-   * commit. Throws where the disk fails.
+   * commit, so that those who wait for it waited longer, and would say nothing of a disk that fails. `operations` is how many the last
+   * batch did. Throws where the disk fails.
    */
   checkpointIfLong(operations: number): void {
     const { log, checkpointed } = this.get<Checkpoint>('PRAGMA wal_checkpoint(NOOP)') as Checkpoint

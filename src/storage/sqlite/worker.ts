@@ -88,12 +88,13 @@ function serve(db: Database): void {
       return
     }
     whileUsable(() => {
-      post(runBatch(db, nouns, batch))
+      const outcome = runBatch(db, nouns, batch)
+      post(outcome)
       if (db.scrubbed) {
         db.scrubbed = false
         scrubSoon()
       }
-      db.checkpointIfLong(batch.length)
+      db.checkpointIfLong(outcome.outcomes.length)
     })
   })
 
