@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
@@ -104,9 +104,12 @@ export class NatsServer implements AsyncDisposable {
     await ended
   }
 
-  /** Lets it do nothing, while its connections stay open, until `goOn`. */
+  /** Lets it do nothing, while its connections stay open, until `goOn`. When this returns it has stopped. */
   pause(): void {
-    this.#process?.kill('SIGSTOP')
+    const child = this.#process
+    child?.kill('SIGSTOP')
+    // Its threads stop one after the other, and one that still runs may greet who comes just then.
+    while (child?.pid !== undefined && isRunning(child.pid));
   }
 
   goOn(): void {
@@ -120,6 +123,18 @@ export class NatsServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop()
     await rm(this.#folder, { recursive: true, force: true })
+  }
+}
+
+/** Whether a thread of it still runs; false where the system doesn't tell. */
+function isRunning(pid: number): boolean {
+  try {
+    const threads = readdirSync(`/proc/${pid}/task`)
+    return threads.some(
+      (thread) => !/^State:\s+[TZX]/m.test(readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8')),
+    )
+  } catch {
+    return false
   }
 }
 
